@@ -1,0 +1,1 @@
+//! Login with a signed identity token.

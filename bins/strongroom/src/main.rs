@@ -1,0 +1,3 @@
+//! The server, the command line and the agent in one binary.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Audit entries, keyed hashing, the broker that fails closed, the journal.

@@ -1,0 +1,1 @@
+//! An encrypted store over a store.

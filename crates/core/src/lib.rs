@@ -1,0 +1,1 @@
+//! The pipeline, seal and unseal, sys routes and background work.

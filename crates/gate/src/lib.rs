@@ -1,0 +1,1 @@
+//! The values a request becomes on its way.

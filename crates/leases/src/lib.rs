@@ -1,0 +1,1 @@
+//! What must be renewed or revoked when.

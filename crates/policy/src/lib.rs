@@ -1,0 +1,1 @@
+//! Policy text to compiled rules to a decision with its reason.

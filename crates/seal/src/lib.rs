@@ -1,0 +1,1 @@
+//! A seal wraps and unwraps the root key.

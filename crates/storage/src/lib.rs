@@ -1,0 +1,163 @@
+//! Where bytes are kept: the four-method [`Store`], the unit of work [`Tx`], and the [`testing`] suite that every
+//! store passes.
+//!
+//! A store is an ordered map from keys to values. Each value carries the revision of the commit that wrote it. A
+//! commit is atomic and durable, and is refused if a key it expected has changed meanwhile. The stores know nothing
+//! of encryption: the barrier is itself a store over a store.
+
+mod tx;
+
+use std::{fmt, pin::Pin, sync::Arc};
+
+use bytes::Bytes;
+pub use futures::future::BoxFuture;
+use futures::Stream;
+
+pub use crate::tx::{Folder, Tx, View};
+
+/// The number of a commit. Later commits have greater numbers; the first is 1.
+pub type Revision = u64;
+
+/// An ordered map with atomic, durable, conditional commits.
+pub trait Store: Send + Sync + 'static {
+    /// The entry at `key`, or `None`.
+    fn get<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<Entry>, Error>>;
+
+    /// Up to `scan.limit` entries below `scan.prefix` and after `scan.after`, in byte order of their keys.
+    fn scan<'a>(&'a self, scan: &'a Scan) -> BoxFuture<'a, Result<Page, Error>>;
+
+    /// Applies the whole batch durably, or nothing of it. A batch that expects an outdated revision is refused with
+    /// [`CommitError::Conflict`].
+    fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<Revision, CommitError>>;
+
+    /// The keys that change from now on, in the order of their commits. A follower that falls too far behind gets
+    /// [`Change::Lost`] and must forget what it holds in memory.
+    fn follow(&self) -> Changes;
+}
+
+/// A stream of changes, see [`Store::follow`].
+pub type Changes = Pin<Box<dyn Stream<Item = Change> + Send>>;
+
+/// What a commit changed.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// These keys were written or deleted by the commit with this revision.
+    Keys(Revision, Arc<[Key]>),
+    /// Changes were missed: anything may have changed.
+    Lost,
+}
+
+/// The name of an entry. Keys are ordered by their bytes.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(Arc<str>);
+
+impl Key {
+    /// A key from its text; `/` separates its segments.
+    pub fn new(text: impl AsRef<str>) -> Self {
+        Self(Arc::from(text.as_ref()))
+    }
+
+    /// The text of the key.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Key({})", self.0)
+    }
+}
+
+impl From<String> for Key {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
+/// A stored value and the commit that wrote it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The bytes. Whoever makes them from a decrypted secret makes them wipe themselves (`Bytes::from_owner`).
+    pub value: Bytes,
+    /// The commit that wrote them.
+    pub revision: Revision,
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Entry({} bytes at {})", self.value.len(), self.revision)
+    }
+}
+
+/// Which entries to list.
+#[derive(Clone, Debug)]
+pub struct Scan {
+    /// Only keys that begin with this text; empty for all.
+    pub prefix: String,
+    /// Only keys greater than this text (in full, prefix included). It need not exist.
+    pub after: Option<String>,
+    /// At most so many; at least 1.
+    pub limit: usize,
+    /// Whether the values are wanted too; without them, the values in the page are empty.
+    pub values: bool,
+}
+
+/// A part of an ordered listing.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// The entries, ascending.
+    pub entries: Vec<(Key, Entry)>,
+    /// Whether the range holds more entries behind the last of these.
+    pub more: bool,
+}
+
+/// What a commit expects and changes. A key stands at most once among the writes.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// The revision each of these keys must have; `None` where the key must not exist.
+    pub expect: Vec<(Key, Option<Revision>)>,
+    /// The new value of each of these keys; `None` deletes.
+    pub writes: Vec<(Key, Option<Bytes>)>,
+}
+
+/// Why a commit was refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CommitError {
+    /// Another commit changed this key first. Read again and try again.
+    #[error("another commit changed {0:?} first")]
+    Conflict(Key),
+    /// The store failed; nothing of the batch was applied.
+    #[error(transparent)]
+    Store(#[from] Error),
+}
+
+/// Why a store could not answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The stored bytes are damaged or cannot be understood.
+    #[error("stored data is damaged: {0}")]
+    Damaged(String),
+    /// The store is full; `0` names what to free.
+    #[error("the store is full: {0}")]
+    Full(String),
+    /// The barrier above the store is sealed.
+    #[error("the barrier is sealed")]
+    Sealed,
+    /// A value or key is larger than the store takes.
+    #[error("entry is too large: {size} bytes, at most {limit}")]
+    TooLarge {
+        /// The size of the refused value, in bytes.
+        size: usize,
+        /// The greatest size taken, in bytes.
+        limit: usize,
+    },
+    /// The store cannot be reached or failed for a reason that may pass.
+    #[error("storage is unavailable: {0}")]
+    Unavailable(String),
+}
+
+/// The greatest value a store takes: 32 MiB, the greatest body of a request.
+pub const MAX_VALUE: usize = 32 * 1024 * 1024;

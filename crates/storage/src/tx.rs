@@ -1,0 +1,252 @@
+//! The unit of work: everything one request reads and writes, committed once.
+
+use std::{collections::BTreeMap, collections::btree_map, sync::Arc};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{Batch, CommitError, Error, Key, Revision, Scan, Store};
+
+/// Collects the reads and writes of one request. Reads see the writes that went before. Nothing is visible to others
+/// before [`Tx::commit`], and then all of it at once.
+///
+/// A commit is refused if a key that was read has changed since. Listings are not guarded: a key that appears in a
+/// listed range between the listing and the commit goes unnoticed.
+pub struct Tx {
+    store: Arc<dyn Store>,
+    work: Mutex<Work>,
+}
+
+#[derive(Default)]
+struct Work {
+    reads: BTreeMap<Key, Option<Revision>>,
+    writes: BTreeMap<Key, Option<Bytes>>,
+}
+
+impl Tx {
+    /// An empty unit of work over `store`.
+    pub fn new(store: Arc<dyn Store>) -> Arc<Self> {
+        Arc::new(Self { store, work: Mutex::default() })
+    }
+
+    /// The store below, for a commit that must not wait for this one (an intent, a claim).
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// The value at `key` as this unit of work sees it. The commit will expect it unchanged.
+    pub async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
+        if let Some(written) = self.work.lock().writes.get(key) {
+            return Ok(written.clone());
+        }
+        let entry = self.store.get(key).await?;
+        let mut work = self.work.lock();
+        // The first read stands: a second one that differs must not hide the change.
+        if let btree_map::Entry::Vacant(first) = work.reads.entry(key.clone()) {
+            first.insert(entry.as_ref().map(|entry| entry.revision));
+        }
+        Ok(entry.map(|entry| entry.value))
+    }
+
+    /// The value at `key`, decoded from JSON.
+    pub async fn get_json<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<T>, Error> {
+        self.get(key).await?.map(|value| decode(key.as_str(), &value)).transpose()
+    }
+
+    /// Writes `value` at `key`.
+    pub fn put(&self, key: Key, value: Bytes) {
+        self.work.lock().writes.insert(key, Some(value));
+    }
+
+    /// Writes `value` as JSON at `key`.
+    pub fn put_json<T: Serialize>(&self, key: Key, value: &T) -> Result<(), Error> {
+        let value = encode(key.as_str(), value)?;
+        self.put(key, value);
+        Ok(())
+    }
+
+    /// Removes `key`; removing what is not there is fine.
+    pub fn delete(&self, key: Key) {
+        self.work.lock().writes.insert(key, None);
+    }
+
+    /// Up to `limit` keys below `prefix` and after `after` as this unit of work sees them, ascending, with values.
+    pub async fn scan(&self, scan: &Scan) -> Result<(Vec<(Key, Bytes)>, bool), Error> {
+        let page = self.store.scan(scan).await?;
+        let bound = page.more.then(|| page.entries.last().map(|(key, _)| key.clone())).flatten();
+        let mut merged: BTreeMap<Key, Bytes> =
+            page.entries.into_iter().map(|(key, entry)| (key, entry.value)).collect();
+        let work = self.work.lock();
+        let own = work.writes.range(Key::new(&scan.prefix)..).take_while(|(key, _)| key.as_str().starts_with(&scan.prefix));
+        for (key, written) in own {
+            let before = scan.after.as_deref().is_some_and(|after| key.as_str() <= after);
+            let beyond = bound.as_ref().is_some_and(|bound| key > bound);
+            if before || beyond {
+                continue;
+            }
+            match written {
+                Some(value) => merged.insert(key.clone(), value.clone()),
+                None => merged.remove(key),
+            };
+        }
+        let more = page.more || merged.len() > scan.limit;
+        Ok((merged.into_iter().take(scan.limit.max(1)).collect(), more))
+    }
+
+    /// Whether anything was written.
+    pub fn is_read_only(&self) -> bool {
+        self.work.lock().writes.is_empty()
+    }
+
+    /// Makes everything written visible and durable at once. Without writes this does nothing and gives `None`.
+    /// Afterwards the unit of work is empty.
+    pub async fn commit(&self) -> Result<Option<Revision>, CommitError> {
+        let work = std::mem::take(&mut *self.work.lock());
+        if work.writes.is_empty() {
+            return Ok(None);
+        }
+        let batch = Batch { expect: work.reads.into_iter().collect(), writes: work.writes.into_iter().collect() };
+        self.store.commit(batch).await.map(Some)
+    }
+
+    /// Forgets everything read and written, before another try.
+    pub fn clear(&self) {
+        *self.work.lock() = Work::default();
+    }
+
+    /// The part of the store below `prefix`.
+    pub fn view(self: &Arc<Self>, prefix: impl Into<Arc<str>>) -> View {
+        View { tx: Arc::clone(self), prefix: prefix.into() }
+    }
+}
+
+/// The part of a unit of work below a prefix: all that an engine sees of the store.
+#[derive(Clone)]
+pub struct View {
+    tx: Arc<Tx>,
+    prefix: Arc<str>,
+}
+
+/// A page of a folder listing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Folder {
+    /// The names directly below the folder, ascending; a name that has more below it ends in `/`.
+    pub names: Vec<String>,
+    /// Whether there are more names behind these.
+    pub more: bool,
+}
+
+impl View {
+    /// The unit of work this is a part of.
+    pub fn tx(&self) -> &Arc<Tx> {
+        &self.tx
+    }
+
+    /// The part below `prefix` (relative to this part).
+    pub fn view(&self, prefix: &str) -> Self {
+        Self { tx: Arc::clone(&self.tx), prefix: format!("{}{prefix}", self.prefix).into() }
+    }
+
+    /// The full key of a relative path.
+    pub fn key(&self, path: &str) -> Key {
+        Key::from(format!("{}{path}", self.prefix))
+    }
+
+    /// The value at `path`.
+    pub async fn get(&self, path: &str) -> Result<Option<Bytes>, Error> {
+        self.tx.get(&self.key(path)).await
+    }
+
+    /// The value at `path`, decoded from JSON.
+    pub async fn get_json<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, Error> {
+        self.tx.get_json(&self.key(path)).await
+    }
+
+    /// Writes `value` at `path`.
+    pub fn put(&self, path: &str, value: Bytes) {
+        self.tx.put(self.key(path), value);
+    }
+
+    /// Writes `value` as JSON at `path`.
+    pub fn put_json<T: Serialize>(&self, path: &str, value: &T) -> Result<(), Error> {
+        self.tx.put_json(self.key(path), value)
+    }
+
+    /// Removes `path`.
+    pub fn delete(&self, path: &str) {
+        self.tx.delete(self.key(path));
+    }
+
+    /// The entries below `prefix` in order, after the relative path `after`, at most `limit`; and whether there are
+    /// more. The paths are relative to this view.
+    pub async fn scan(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<(Vec<(String, Bytes)>, bool), Error> {
+        let scan = Scan {
+            prefix: format!("{}{prefix}", self.prefix),
+            after: after.map(|after| format!("{}{after}", self.prefix)),
+            limit,
+            values: true,
+        };
+        let (entries, more) = self.tx.scan(&scan).await?;
+        let strip = |key: Key| key.as_str().get(self.prefix.len()..).unwrap_or_default().to_owned();
+        Ok((entries.into_iter().map(|(key, value)| (strip(key), value)).collect(), more))
+    }
+
+    /// The names directly below `folder` (empty, or ending in `/`), after the name `after`, at most `limit`.
+    /// A sub-folder costs one look-up however much lies in it.
+    pub async fn list(&self, folder: &str, after: Option<&str>, limit: usize) -> Result<Folder, Error> {
+        let base = format!("{}{folder}", self.prefix);
+        let mut after = after.map(|name| beyond(&base, name));
+        let mut names = Vec::new();
+        loop {
+            // One more than is wanted tells whether there are more.
+            let wanted = limit.saturating_sub(names.len()).saturating_add(1).min(512);
+            let scan = Scan { prefix: base.clone(), after: after.clone(), limit: wanted, values: false };
+            let (entries, more) = self.tx.scan(&scan).await?;
+            let mut skipped = false;
+            for (key, _) in entries {
+                let rest = key.as_str().get(base.len()..).unwrap_or_default();
+                let name = rest.split_inclusive('/').next().unwrap_or_default();
+                if name.is_empty() {
+                    after = Some(key.as_str().to_owned());
+                    continue;
+                }
+                if names.len() == limit {
+                    return Ok(Folder { names, more: true });
+                }
+                names.push(name.to_owned());
+                after = Some(beyond(&base, name));
+                if name.ends_with('/') {
+                    skipped = true;
+                    break;
+                }
+            }
+            if !more && !skipped {
+                return Ok(Folder { names, more: false });
+            }
+        }
+    }
+}
+
+/// The last key that belongs to `name` below `base`: for a folder, one behind everything in it.
+fn beyond(base: &str, name: &str) -> String {
+    match name.ends_with('/') {
+        true => format!("{base}{name}\u{10FFFF}"),
+        false => format!("{base}{name}"),
+    }
+}
+
+fn decode<T: DeserializeOwned>(key: &str, value: &[u8]) -> Result<T, Error> {
+    // The cause is not told: it may quote the value.
+    serde_json::from_slice(value).map_err(|_| Error::Damaged(format!("{key} does not hold what it should")))
+}
+
+fn encode<T: Serialize>(key: &str, value: &T) -> Result<Bytes, Error> {
+    let value = serde_json::to_vec(value).map_err(|_| Error::Damaged(format!("{key} cannot be written as JSON")))?;
+    Ok(Bytes::from_owner(zeroizing(value)))
+}
+
+/// Bytes that wipe themselves.
+fn zeroizing(value: Vec<u8>) -> impl AsRef<[u8]> + Send + 'static {
+    secret::Zeroizing::new(value)
+}

@@ -1,0 +1,1 @@
+//! Starts a server and a private PostgreSQL for tests.

@@ -1,0 +1,1 @@
+//! Tokens: issue, look up, renew, revoke.

@@ -1,0 +1,1 @@
+//! Private storage of one token.

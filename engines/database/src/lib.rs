@@ -1,0 +1,1 @@
+//! Database users made on demand.
