@@ -1,18 +1,23 @@
-//! Where bytes are kept: the four-method [`Store`], the unit of work [`Tx`], and the [`testing`] suite that every
-//! store passes.
+//! Where bytes are kept: the four-method [`Store`], the unit of work [`Tx`], and (feature `testing`) the suite that
+//! every store passes.
 //!
 //! A store is an ordered map from keys to values. Each value carries the revision of the commit that wrote it. A
 //! commit is atomic and durable, and is refused if a key it expected has changed meanwhile. The stores know nothing
 //! of encryption: the barrier is itself a store over a store.
 
+mod feed;
+/// The conformance suite of the stores, and stores that fail on demand.
+#[cfg(feature = "testing")]
+pub mod testing;
 mod tx;
 
 use std::{fmt, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
-pub use futures::future::BoxFuture;
 use futures::Stream;
+pub use futures::future::BoxFuture;
 
+pub use crate::feed::Feed;
 pub use crate::tx::{Folder, Tx, View};
 
 /// The number of a commit. Later commits have greater numbers; the first is 1.
@@ -23,11 +28,15 @@ pub trait Store: Send + Sync + 'static {
     /// The entry at `key`, or `None`.
     fn get<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<Entry>, Error>>;
 
-    /// Up to `scan.limit` entries below `scan.prefix` and after `scan.after`, in byte order of their keys.
+    /// Up to `scan.limit` entries below `scan.prefix` and after `scan.after`, in byte order of their keys. One page is
+    /// a snapshot: it shows a commit whole or not at all. Two pages need not be of the same state.
     fn scan<'a>(&'a self, scan: &'a Scan) -> BoxFuture<'a, Result<Page, Error>>;
 
     /// Applies the whole batch durably, or nothing of it. A batch that expects an outdated revision is refused with
-    /// [`CommitError::Conflict`].
+    /// [`CommitError::Conflict`]. A batch without writes only checks, and gives the newest revision; every other one
+    /// takes a revision greater than all before. A read that starts after a commit was acknowledged sees it.
+    ///
+    /// After [`Error::Unavailable`] it is open whether the batch was applied; a store that knows it was not, says so.
     fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<Revision, CommitError>>;
 
     /// The keys that change from now on, in the order of their commits. A follower that falls too far behind gets
@@ -97,7 +106,7 @@ pub struct Scan {
     pub prefix: String,
     /// Only keys greater than this text (in full, prefix included). It need not exist.
     pub after: Option<String>,
-    /// At most so many; at least 1.
+    /// At most so many; 0 counts as 1.
     pub limit: usize,
     /// Whether the values are wanted too; without them, the values in the page are empty.
     pub values: bool,
@@ -121,6 +130,29 @@ pub struct Batch {
     pub writes: Vec<(Key, Option<Bytes>)>,
 }
 
+impl Batch {
+    /// Whether every key and value is within what a store takes. Every store asks this first.
+    pub fn check(&self) -> Result<(), Error> {
+        for (key, value) in &self.writes {
+            within(key.as_str().len(), MAX_KEY)?;
+            within(value.as_ref().map_or(0, Bytes::len), MAX_VALUE)?;
+        }
+        Ok(())
+    }
+
+    /// The bytes of its keys and values together.
+    pub fn size(&self) -> usize {
+        let expected: usize = self.expect.iter().map(|(key, _)| key.as_str().len()).sum();
+        let written: usize =
+            self.writes.iter().map(|(key, value)| key.as_str().len() + value.as_ref().map_or(0, Bytes::len)).sum();
+        expected + written
+    }
+}
+
+fn within(size: usize, limit: usize) -> Result<(), Error> {
+    if size > limit { Err(Error::TooLarge { size, limit }) } else { Ok(()) }
+}
+
 /// Why a commit was refused.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -128,7 +160,8 @@ pub enum CommitError {
     /// Another commit changed this key first. Read again and try again.
     #[error("another commit changed {0:?} first")]
     Conflict(Key),
-    /// The store failed; nothing of the batch was applied.
+    /// The store failed. Nothing of the batch was applied, unless the error is [`Error::Unavailable`]: then it may
+    /// have been, for the answer itself may have been lost.
     #[error(transparent)]
     Store(#[from] Error),
 }
@@ -146,10 +179,10 @@ pub enum Error {
     /// The barrier above the store is sealed.
     #[error("the barrier is sealed")]
     Sealed,
-    /// A value or key is larger than the store takes.
+    /// A key or value is larger than the store takes.
     #[error("entry is too large: {size} bytes, at most {limit}")]
     TooLarge {
-        /// The size of the refused value, in bytes.
+        /// The size of what was refused, in bytes.
         size: usize,
         /// The greatest size taken, in bytes.
         limit: usize,
@@ -161,3 +194,6 @@ pub enum Error {
 
 /// The greatest value a store takes: 32 MiB, the greatest body of a request.
 pub const MAX_VALUE: usize = 32 * 1024 * 1024;
+
+/// The longest key a store takes, in bytes: what the index of every engine can hold.
+pub const MAX_KEY: usize = 2048;

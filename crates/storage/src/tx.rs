@@ -1,12 +1,17 @@
 //! The unit of work: everything one request reads and writes, committed once.
 
-use std::{collections::BTreeMap, collections::btree_map, sync::Arc};
+use std::{
+    collections::{BTreeMap, btree_map},
+    fmt, io,
+    ops::Bound,
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{Batch, CommitError, Error, Key, Revision, Scan, Store};
+use crate::{Batch, CommitError, Error, Key, Page, Revision, Scan, Store};
 
 /// Collects the reads and writes of one request. Reads see the writes that went before. Nothing is visible to others
 /// before [`Tx::commit`], and then all of it at once.
@@ -71,27 +76,28 @@ impl Tx {
         self.work.lock().writes.insert(key, None);
     }
 
-    /// Up to `limit` keys below `prefix` and after `after` as this unit of work sees them, ascending, with values.
+    /// Up to `scan.limit` entries below `scan.prefix` and after `scan.after` as this unit of work sees them, ascending;
+    /// and whether there are more behind them. Without `scan.values` the values are empty.
     pub async fn scan(&self, scan: &Scan) -> Result<(Vec<(Key, Bytes)>, bool), Error> {
-        let page = self.store.scan(scan).await?;
-        let bound = page.more.then(|| page.entries.last().map(|(key, _)| key.clone())).flatten();
-        let mut merged: BTreeMap<Key, Bytes> =
-            page.entries.into_iter().map(|(key, entry)| (key, entry.value)).collect();
-        let work = self.work.lock();
-        let own = work.writes.range(Key::new(&scan.prefix)..).take_while(|(key, _)| key.as_str().starts_with(&scan.prefix));
-        for (key, written) in own {
-            let before = scan.after.as_deref().is_some_and(|after| key.as_str() <= after);
-            let beyond = bound.as_ref().is_some_and(|bound| key > bound);
-            if before || beyond {
-                continue;
-            }
-            match written {
-                Some(value) => merged.insert(key.clone(), value.clone()),
-                None => merged.remove(key),
+        let limit = scan.limit.max(1);
+        let mut found = Vec::new();
+        let mut rest = scan.clone();
+        loop {
+            let page = self.store.scan(&rest).await?;
+            let bound = if page.more { page.entries.last().map(|(key, _)| key.clone()) } else { None };
+            let work = self.work.lock();
+            found.extend(work.overlay(&rest, page, bound.as_ref()));
+            // What lies behind the bound counts only if this unit of work does not delete it.
+            let enough = found.len() > limit
+                || found.len() == limit
+                    && bound.as_ref().is_some_and(|bound| !work.deletes_behind(bound, &scan.prefix));
+            let Some(bound) = bound.filter(|_| !enough) else {
+                found.truncate(limit);
+                return Ok((found, enough));
             };
+            rest.after = Some(bound.as_str().to_owned());
+            rest.limit = limit.saturating_sub(found.len()).max(SMALL_PAGE);
         }
-        let more = page.more || merged.len() > scan.limit;
-        Ok((merged.into_iter().take(scan.limit.max(1)).collect(), more))
     }
 
     /// Whether anything was written.
@@ -121,8 +127,40 @@ impl Tx {
     }
 }
 
+impl Work {
+    /// A page of the store with the own writes laid over it, up to `bound`, where the store has more behind the page.
+    fn overlay(&self, scan: &Scan, page: Page, bound: Option<&Key>) -> BTreeMap<Key, Bytes> {
+        let mut merged: BTreeMap<_, _> = page.entries.into_iter().map(|(key, entry)| (key, entry.value)).collect();
+        let own = self.writes.range(Key::new(&scan.prefix)..);
+        for (key, written) in own.take_while(|(key, _)| key.as_str().starts_with(&scan.prefix)) {
+            let before = scan.after.as_deref().is_some_and(|after| key.as_str() <= after);
+            if before || bound.is_some_and(|bound| key > bound) {
+                continue;
+            }
+            match written {
+                Some(value) if scan.values => merged.insert(key.clone(), value.clone()),
+                Some(_) => merged.insert(key.clone(), Bytes::new()),
+                None => merged.remove(key),
+            };
+        }
+        merged
+    }
+
+    fn deletes_behind(&self, bound: &Key, prefix: &str) -> bool {
+        let behind = self.writes.range((Bound::Excluded(bound), Bound::Unbounded));
+        behind.take_while(|(key, _)| key.as_str().starts_with(prefix)).any(|(_, written)| written.is_none())
+    }
+}
+
+impl fmt::Debug for Tx {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let work = self.work.lock();
+        write!(f, "Tx({} read, {} written)", work.reads.len(), work.writes.len())
+    }
+}
+
 /// The part of a unit of work below a prefix: all that an engine sees of the store.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct View {
     tx: Arc<Tx>,
     prefix: Arc<str>,
@@ -180,7 +218,12 @@ impl View {
 
     /// The entries below `prefix` in order, after the relative path `after`, at most `limit`; and whether there are
     /// more. The paths are relative to this view.
-    pub async fn scan(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<(Vec<(String, Bytes)>, bool), Error> {
+    pub async fn scan(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<(Vec<(String, Bytes)>, bool), Error> {
         let scan = Scan {
             prefix: format!("{}{prefix}", self.prefix),
             after: after.map(|after| format!("{}{after}", self.prefix)),
@@ -196,42 +239,48 @@ impl View {
     /// A sub-folder costs one look-up however much lies in it.
     pub async fn list(&self, folder: &str, after: Option<&str>, limit: usize) -> Result<Folder, Error> {
         let base = format!("{}{folder}", self.prefix);
-        let mut after = after.map(|name| beyond(&base, name));
+        let mut last = after.unwrap_or_default().to_owned();
+        let after = after.map(|name| beyond(&base, name));
+        let mut scan = Scan { prefix: base.clone(), after, limit: SMALL_PAGE, values: false };
         let mut names = Vec::new();
         loop {
-            // One more than is wanted tells whether there are more.
-            let wanted = limit.saturating_sub(names.len()).saturating_add(1).min(512);
-            let scan = Scan { prefix: base.clone(), after: after.clone(), limit: wanted, values: false };
             let (entries, more) = self.tx.scan(&scan).await?;
-            let mut skipped = false;
-            for (key, _) in entries {
-                let rest = key.as_str().get(base.len()..).unwrap_or_default();
-                let name = rest.split_inclusive('/').next().unwrap_or_default();
-                if name.is_empty() {
-                    after = Some(key.as_str().to_owned());
+            let before = names.len();
+            for (key, _) in &entries {
+                let name = first_segment(key.as_str().get(base.len()..).unwrap_or_default());
+                // Names ascend as their keys do, so this also passes over the rest of a folder already named.
+                if name <= last.as_str() {
                     continue;
                 }
                 if names.len() == limit {
                     return Ok(Folder { names, more: true });
                 }
+                last = name.to_owned();
                 names.push(name.to_owned());
-                after = Some(beyond(&base, name));
-                if name.ends_with('/') {
-                    skipped = true;
-                    break;
-                }
             }
-            if !more && !skipped {
+            let Some((end, _)) = entries.last().filter(|_| more) else {
                 return Ok(Folder { names, more: false });
-            }
+            };
+            scan.after = Some(beyond(&base, &last).max(end.as_str().to_owned()));
+            // Big folders are left after a small page; many small ones are read in large pages.
+            let fruitful = (names.len() - before) * 4 > entries.len();
+            scan.limit = if fruitful { (scan.limit * 4).min(LARGE_PAGE) } else { SMALL_PAGE };
         }
     }
 }
 
-/// The last key that belongs to `name` below `base`: for a folder, one behind everything in it.
+const SMALL_PAGE: usize = 32;
+const LARGE_PAGE: usize = 512;
+
+/// The text up to and with the first `/`.
+fn first_segment(path: &str) -> &str {
+    path.split_inclusive('/').next().unwrap_or_default()
+}
+
+/// A key behind (nearly) everything that belongs to `name` below `base`: for a folder, behind all that is in it.
 fn beyond(base: &str, name: &str) -> String {
     match name.ends_with('/') {
-        true => format!("{base}{name}\u{10FFFF}"),
+        true => format!("{base}{name}{}", char::MAX),
         false => format!("{base}{name}"),
     }
 }
@@ -242,11 +291,33 @@ fn decode<T: DeserializeOwned>(key: &str, value: &[u8]) -> Result<T, Error> {
 }
 
 fn encode<T: Serialize>(key: &str, value: &T) -> Result<Bytes, Error> {
-    let value = serde_json::to_vec(value).map_err(|_| Error::Damaged(format!("{key} cannot be written as JSON")))?;
-    Ok(Bytes::from_owner(zeroizing(value)))
+    let mut wiped = Wiped::default();
+    serde_json::to_writer(&mut wiped, value).map_err(|_| Error::Damaged(format!("{key} cannot be written as JSON")))?;
+    Ok(Bytes::from_owner(wiped.0))
 }
 
-/// Bytes that wipe themselves.
-fn zeroizing(value: Vec<u8>) -> impl AsRef<[u8]> + Send + 'static {
-    secret::Zeroizing::new(value)
+/// A buffer that wipes itself, also what it leaves behind when it grows.
+struct Wiped(secret::Zeroizing<Vec<u8>>);
+
+impl Default for Wiped {
+    fn default() -> Self {
+        Self(secret::Zeroizing::new(Vec::with_capacity(512)))
+    }
+}
+
+impl io::Write for Wiped {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let needed = self.0.len() + bytes.len();
+        if needed > self.0.capacity() {
+            let mut larger = Vec::with_capacity(needed.max(self.0.capacity() * 2));
+            larger.extend_from_slice(&self.0);
+            self.0 = secret::Zeroizing::new(larger);
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
