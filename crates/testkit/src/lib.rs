@@ -1,1 +1,7 @@
 //! Starts a server and a private PostgreSQL for tests.
+//!
+//! Everything here listens on a spare loopback port, keeps its files in a directory of its own, and is gone when the
+//! test that started it ends, however it ends. A part that cannot start fails the test with the reason.
+
+/// A private PostgreSQL.
+pub mod postgres;
