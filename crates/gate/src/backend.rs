@@ -1,0 +1,248 @@
+//! What a mounted engine is to the rest of the program, and what the program is to an engine.
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use api::Verb;
+use bytes::Bytes;
+use clock::{Clock, Timestamp};
+use secret::SecretBytes;
+use serde::{Deserialize, Serialize};
+use storage::{BoxFuture, Tx, View};
+
+use crate::{Answer, Caller, Error, LeaseId, MountInfo, RequestId};
+
+/// A mounted engine or auth method, with the types of its routes erased. Made by the `engine` crate out of a route
+/// table.
+pub trait Backend: Send + Sync + 'static {
+    /// The route for a verb and a path inside the mount.
+    fn matches(&self, verb: Verb, path: &str) -> Matched;
+
+    /// Whether the target of a write exists, for routes that tell create from update.
+    fn exists(&self, call: Call) -> BoxFuture<'_, Result<bool, Error>>;
+
+    /// Answers an admitted request.
+    fn call(&self, call: Call) -> BoxFuture<'_, Result<Answer, Error>>;
+
+    /// Revokes what a lease stands for. "Already gone" is success.
+    fn revoke(&self, call: LeaseCall) -> BoxFuture<'_, Result<(), Error>>;
+
+    /// Makes what a lease stands for live until `call.until`.
+    fn renew(&self, call: LeaseCall) -> BoxFuture<'_, Result<(), Error>>;
+
+    /// Does a planned rotation.
+    fn rotate(&self, call: RotateCall) -> BoxFuture<'_, Result<(), Error>>;
+
+    /// The route table, for help and for tests that walk it.
+    fn routes(&self) -> &[RouteInfo];
+
+    /// Ends background work and connections: the mount goes away or the server seals.
+    fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+/// A route as help, tests and audit see it.
+#[derive(Clone, Debug)]
+pub struct RouteInfo {
+    /// The verb.
+    pub verb: Verb,
+    /// The pattern: `creds/{name}`; a last capture `{path...}` takes the rest, slashes included.
+    pub pattern: &'static str,
+    /// One sentence.
+    pub summary: &'static str,
+    /// Whether it answers without a token.
+    pub open: bool,
+    /// Whether it needs the `sudo` capability.
+    pub sudo: bool,
+    /// Whether writes are told apart into create and update.
+    pub existence: bool,
+    /// Top-level keys of the reply that the audit log keeps in clear: issued names, never values.
+    pub clear: &'static [&'static str],
+}
+
+/// A route that was found.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    /// Its place in the route table.
+    pub index: usize,
+    /// Answers without a token.
+    pub open: bool,
+    /// Needs `sudo`.
+    pub sudo: bool,
+    /// Tells create from update.
+    pub existence: bool,
+    /// Keys of the reply that the audit log keeps in clear.
+    pub clear: &'static [&'static str],
+    /// The captured parts of the path, in the order of the pattern.
+    pub captures: Arc<[String]>,
+}
+
+/// What a path and verb lead to.
+#[derive(Clone, Debug)]
+pub enum Matched {
+    /// A route.
+    Found(Endpoint),
+    /// The path is there, this verb is not.
+    OtherVerb,
+    /// Nothing.
+    Nothing,
+}
+
+/// An admitted request as it reaches an engine. Only the gate makes one for a request.
+pub struct Call {
+    /// The route.
+    pub endpoint: Endpoint,
+    /// The path inside the mount.
+    pub path: Arc<str>,
+    /// The query parameters.
+    pub query: Arc<[(String, String)]>,
+    /// The body: empty or a JSON object.
+    pub body: Bytes,
+    /// Who asks; `None` on open routes without a token.
+    pub caller: Option<Arc<Caller>>,
+    /// From where.
+    pub remote: Option<IpAddr>,
+    /// Headers, names in lower case.
+    pub headers: Arc<[(String, String)]>,
+    /// The request's id.
+    pub request_id: RequestId,
+    /// For how long the reply will be wrapped, if it will.
+    pub wrap_ttl: Option<Duration>,
+    /// The mount.
+    pub mount: Arc<MountInfo>,
+    /// The mount's part of the unit of work.
+    pub view: View,
+    /// What the program offers.
+    pub services: Arc<dyn Services>,
+    pub(crate) _gate: (),
+}
+
+/// A lease that must be revoked or renewed.
+pub struct LeaseCall {
+    /// The lease; for a renewal of a login, the path of the login.
+    pub lease: LeaseId,
+    /// What the engine said revocation needs; for a login, what it said renewal needs.
+    pub data: SecretBytes,
+    /// Until when it shall live, for a renewal.
+    pub until: Option<Timestamp>,
+    /// Whether the credential may never have been made: the lease is only an intent.
+    pub pending: bool,
+    /// The mount.
+    pub mount: Arc<MountInfo>,
+    /// The mount's part of a unit of work that is committed after success.
+    pub view: View,
+    /// What the program offers.
+    pub services: Arc<dyn Services>,
+}
+
+/// A rotation that is due.
+pub struct RotateCall {
+    /// What to rotate: the engine's own id of it, as it was planned.
+    pub id: String,
+    /// How often this rotation has failed since it became due.
+    pub failures: u32,
+    /// The mount.
+    pub mount: Arc<MountInfo>,
+    /// The mount's part of a unit of work that is committed after success.
+    pub view: View,
+    /// What the program offers.
+    pub services: Arc<dyn Services>,
+}
+
+/// What the program offers to engines.
+pub trait Services: Send + Sync + 'static {
+    /// The time.
+    fn clock(&self) -> &Clock;
+
+    /// Makes a pending lease durable, in a commit of its own, before the credential it stands for is made.
+    fn intent<'a>(&'a self, mount: &'a Arc<MountInfo>, spec: IntentSpec) -> BoxFuture<'a, Result<LeaseId, Error>>;
+
+    /// Makes the text of a password by the named policy.
+    fn password<'a>(&'a self, policy: &'a str) -> BoxFuture<'a, Result<secret::SecretString, Error>>;
+
+    /// Plans, changes or (with `None`) ends the rotation of `id` in the same commit as the rest of `tx`.
+    fn plan<'a>(
+        &'a self,
+        tx: &'a Arc<Tx>,
+        mount: &'a Arc<MountInfo>,
+        id: &'a str,
+        plan: Option<Plan>,
+    ) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Records a rotation that the engine did by itself (by hand, on read) and plans the next.
+    fn rotated<'a>(
+        &'a self,
+        tx: &'a Arc<Tx>,
+        mount: &'a Arc<MountInfo>,
+        id: &'a str,
+        outcome: Result<(), String>,
+    ) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// How the rotation of `id` stands.
+    fn rotation<'a>(
+        &'a self,
+        tx: &'a Arc<Tx>,
+        mount: &'a Arc<MountInfo>,
+        id: &'a str,
+    ) -> BoxFuture<'a, Result<Option<RotationStatus>, Error>>;
+
+    /// What the caller may do at a full path (mount included): for listings that show only what the caller may see.
+    fn allows(&self, caller: &Caller, path: &str, operation: api::Operation) -> bool;
+
+    /// The lease ids below `prefix`, for engines that compare a target with what is known.
+    fn leases<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, limit: usize)
+    -> BoxFuture<'a, Result<Vec<LeaseId>, Error>>;
+
+    /// The data that the engine stored with a lease, or `None` if there is no such lease.
+    fn lease_data<'a>(&'a self, lease: &'a LeaseId) -> BoxFuture<'a, Result<Option<SecretBytes>, Error>>;
+
+    /// The store below the mount's view, for work outside a request; commits there are the engine's own.
+    fn store(&self) -> Arc<dyn storage::Store>;
+}
+
+/// A lease that will stand for a credential about to be made.
+pub struct IntentSpec {
+    /// The path of the request inside the mount, such as `creds/app`; the lease id begins with it.
+    pub path: String,
+    /// What revocation needs to know.
+    pub revocation: SecretBytes,
+    /// The token that will own the lease.
+    pub owner: Option<Arc<Caller>>,
+    /// The role, for quotas.
+    pub role: String,
+}
+
+/// When to rotate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The time between rotations; set unless `schedule` is.
+    pub period: Option<Duration>,
+    /// Five cron fields, UTC; set unless `period` is.
+    pub schedule: Option<String>,
+    /// How long after its time a scheduled rotation may still start; `None` is any time.
+    pub window: Option<Duration>,
+    /// Whether the first rotation is due at once instead of after a period.
+    pub first_now: bool,
+}
+
+/// How a planned rotation stands.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RotationStatus {
+    /// When the next one is due.
+    pub next: Option<Timestamp>,
+    /// When the last one succeeded.
+    pub last: Option<Timestamp>,
+    /// Why the last try failed; `None` after a success.
+    pub last_error: Option<String>,
+    /// Tries that failed since the last success.
+    pub failures: u32,
+    /// The last tries, newest first.
+    pub history: Vec<RotationTry>,
+}
+
+/// One try.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RotationTry {
+    /// When it ended.
+    pub at: Timestamp,
+    /// Why it failed; `None` if it succeeded.
+    pub error: Option<String>,
+}

@@ -1,0 +1,81 @@
+//! Who is asking.
+
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+
+use clock::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::TokenKind;
+
+/// The id of a token: a keyed hash of it, in hexadecimal. It names the token in storage and memory and does not allow
+/// using it.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TokenId(pub Arc<str>);
+
+impl fmt::Debug for TokenId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TokenId({})", self.0)
+    }
+}
+
+/// The id of a lease: the path it was made at and a random part.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct LeaseId(pub Arc<str>);
+
+impl fmt::Display for LeaseId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The holder of a valid token.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// The token's id; for a batch token, the hash of the whole token.
+    pub id: TokenId,
+    /// The token's accessor; empty for a batch token.
+    pub accessor: Arc<str>,
+    /// A name for people and user names, such as `token-app`.
+    pub display_name: Arc<str>,
+    /// The policies that the token holds.
+    pub token_policies: Arc<[String]>,
+    /// The policies that come from the entity and its groups.
+    pub identity_policies: Arc<[String]>,
+    /// The entity, or empty.
+    pub entity_id: Arc<str>,
+    /// What the login method knows.
+    pub metadata: Arc<BTreeMap<String, String>>,
+    /// Service or batch.
+    pub kind: TokenKind,
+    /// Whether the token has the policy `root`.
+    pub is_root: bool,
+    /// Whether the `default` policy was left out.
+    pub no_default_policy: bool,
+    /// When the token was made.
+    pub issued: Timestamp,
+    /// The life it was made with; zero is without end.
+    pub ttl: Duration,
+    /// When it ends; `None` is never.
+    pub expires: Option<Timestamp>,
+    /// How often it may be used in all; 0 is without limit.
+    pub num_uses: u64,
+    /// How often it may still be used after this request; `None` is without limit.
+    pub remaining_uses: Option<u64>,
+    /// The path at which it was made.
+    pub path: Arc<str>,
+}
+
+impl Caller {
+    /// All policies in force: the token's own, then those of the identity, without repetition.
+    pub fn policies(&self) -> Vec<String> {
+        let mut all = self.token_policies.to_vec();
+        for policy in &*self.identity_policies {
+            if !all.contains(policy) {
+                all.push(policy.clone());
+            }
+        }
+        all
+    }
+}

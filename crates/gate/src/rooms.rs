@@ -1,0 +1,303 @@
+//! The rooms. Each function here takes the value of the room before and is the only maker of the next.
+
+use std::sync::Arc;
+
+use api::{Operation, Verb};
+use storage::{BoxFuture, Tx};
+
+use crate::{Answer, Backend, Call, Caller, Endpoint, Error, Matched, MountInfo, Request, Services};
+
+/// Everything that is known about a request so far. The audit log is written from it.
+#[derive(Debug)]
+pub struct Facts {
+    request: Request,
+    mount: Option<Target>,
+    endpoint: Option<Endpoint>,
+    caller: Option<Arc<Caller>>,
+    operation: Option<Operation>,
+    decision: Option<Decision>,
+}
+
+impl Facts {
+    /// The request itself.
+    pub fn request(&self) -> &Request {
+        &self.request
+    }
+
+    /// The mount, once it is routed.
+    pub fn mount(&self) -> Option<&Arc<MountInfo>> {
+        self.mount.as_ref().map(|target| &target.info)
+    }
+
+    /// The route, once it is routed.
+    pub fn endpoint(&self) -> Option<&Endpoint> {
+        self.endpoint.as_ref()
+    }
+
+    /// Who asks, once authenticated.
+    pub fn caller(&self) -> Option<&Arc<Caller>> {
+        self.caller.as_ref()
+    }
+
+    /// The decision, once made.
+    pub fn decision(&self) -> Option<&Decision> {
+        self.decision.as_ref()
+    }
+
+    /// What is done: exact once authorised, before that as far as the verb tells.
+    pub fn operation(&self) -> Operation {
+        self.operation.unwrap_or(match self.request.verb {
+            Verb::Delete => Operation::Delete,
+            Verb::List => Operation::List,
+            Verb::Patch => Operation::Patch,
+            Verb::Read => Operation::Read,
+            Verb::Write => Operation::Update,
+        })
+    }
+}
+
+/// What the policies say about a request, and by which rules.
+#[derive(Clone, Debug, Default)]
+pub struct Decision {
+    /// Whether the request may go on.
+    pub allowed: bool,
+    /// The rules that decided: those that allow, or those that forbid. None where nothing matched, and for root.
+    pub rules: Vec<Rule>,
+    /// Why not, for the audit log and for `explain`; empty if allowed.
+    pub reason: String,
+}
+
+/// A rule of a policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// The policy's name.
+    pub policy: Arc<str>,
+    /// The path as the policy writes it.
+    pub path: Arc<str>,
+    /// The line of the policy's text where the rule begins, from 1.
+    pub line: usize,
+}
+
+/// A mount as the router found it.
+#[derive(Clone)]
+pub struct Target {
+    /// What the mount is.
+    pub info: Arc<MountInfo>,
+    /// The engine behind it.
+    pub backend: Arc<dyn Backend>,
+    /// What the program offers to it.
+    pub services: Arc<dyn Services>,
+    /// The path inside the mount.
+    pub path: Arc<str>,
+    /// The storage prefix of the mount.
+    pub prefix: Arc<str>,
+}
+
+impl std::fmt::Debug for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Target").field("info", &self.info).field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// A request that was turned away, with what was known by then.
+#[derive(Debug)]
+pub struct Refused {
+    /// What was known.
+    pub facts: Box<Facts>,
+    /// Why.
+    pub error: Error,
+}
+
+/// Finds the mount of a path.
+pub trait Route: Sync {
+    /// The mount, or why there is none.
+    fn find(&self, request: &Request) -> Result<Target, Error>;
+}
+
+/// Finds the holder of a token.
+pub trait Authenticate: Sync {
+    /// The holder of the request's token, with one use counted.
+    fn holder<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Arc<Caller>, Error>>;
+}
+
+/// Decides what a caller may do.
+pub trait Authorise: Sync {
+    /// The decision about this request.
+    fn decide(&self, caller: &Caller, operation: Operation, endpoint: &Endpoint, request: &Request) -> Result<Decision, Error>;
+}
+
+/// Writes a request into the audit log.
+pub trait Record: Sync {
+    /// Returns once the entry is written; an error means that it is not.
+    fn enter<'a>(&'a self, facts: &'a Facts) -> BoxFuture<'a, Result<(), Error>>;
+}
+
+/// A request whose mount and route are known.
+#[derive(Debug)]
+pub struct Routed(Box<Facts>);
+
+/// A routed request whose caller is known, or whose route is open.
+#[derive(Debug)]
+pub struct Authenticated(Box<Facts>);
+
+/// A request that the policies allow.
+#[derive(Debug)]
+pub struct Permitted(Box<Facts>);
+
+/// A permitted request that stands in the audit log: the only kind that an engine sees.
+#[derive(Debug)]
+pub struct Admitted(Box<Facts>);
+
+impl Request {
+    /// Finds the mount and the route. An unknown path or verb is not refused yet: who may not know what exists is
+    /// refused in a later room, by [`Permitted::enter`].
+    pub fn route(self, router: &impl Route) -> Result<Routed, Refused> {
+        let mut facts =
+            Box::new(Facts { request: self, mount: None, endpoint: None, caller: None, operation: None, decision: None });
+        match router.find(&facts.request) {
+            Ok(target) => {
+                if let Matched::Found(endpoint) = target.backend.matches(facts.request.verb, &target.path) {
+                    facts.endpoint = Some(endpoint);
+                }
+                facts.mount = Some(target);
+                Ok(Routed(facts))
+            }
+            // A path without a mount needs a valid token too, before it is said that nothing is there.
+            Err(Error::NoRoute(_)) => Ok(Routed(facts)),
+            Err(error) => Err(Refused { facts, error }),
+        }
+    }
+}
+
+impl Routed {
+    /// Finds out who asks. Open routes are passed without a token.
+    pub async fn authenticate(mut self, tokens: &impl Authenticate) -> Result<Authenticated, Refused> {
+        if self.0.endpoint.as_ref().is_some_and(|endpoint| endpoint.open) {
+            return Ok(Authenticated(self.0));
+        }
+        let holder = tokens.holder(&self.0.request).await;
+        match holder {
+            Ok(caller) => {
+                self.0.caller = Some(caller);
+                Ok(Authenticated(self.0))
+            }
+            Err(error) => Err(Refused { facts: self.0, error }),
+        }
+    }
+}
+
+impl Authenticated {
+    /// Decides whether the caller may do this. Refuses first for the lack of a right and only then for the lack of a
+    /// route, so that the unprivileged learn nothing about what exists.
+    pub async fn authorise(mut self, policies: &impl Authorise, tx: &Arc<Tx>) -> Result<Permitted, Refused> {
+        let operation = match self.operation(tx).await {
+            Ok(operation) => operation,
+            Err(error) => return Err(Refused { facts: self.0, error }),
+        };
+        self.0.operation = Some(operation);
+        let nothing = Endpoint {
+            index: usize::MAX,
+            open: false,
+            sudo: false,
+            existence: false,
+            clear: &[],
+            captures: Arc::new([]),
+        };
+        let facts = &mut self.0;
+        if let Some(caller) = &facts.caller {
+            let endpoint = facts.endpoint.as_ref().unwrap_or(&nothing);
+            match policies.decide(caller, operation, endpoint, &facts.request) {
+                Ok(decision) => {
+                    let refusal = (!decision.allowed).then(|| crate::Refusal::Policy(decision.reason.clone()));
+                    facts.decision = Some(decision);
+                    if let Some(refusal) = refusal {
+                        return Err(Refused { facts: self.0, error: Error::Denied(refusal) });
+                    }
+                }
+                Err(error) => return Err(Refused { facts: self.0, error }),
+            }
+        }
+        match self.missing_route() {
+            Some(error) => Err(Refused { facts: self.0, error }),
+            None => Ok(Permitted(self.0)),
+        }
+    }
+
+    async fn operation(&self, tx: &Arc<Tx>) -> Result<Operation, Error> {
+        let facts = &self.0;
+        let Some((target, endpoint)) = facts.mount.as_ref().zip(facts.endpoint.as_ref()) else {
+            return Ok(facts.operation());
+        };
+        if !endpoint.existence || facts.request.verb != Verb::Write {
+            return Ok(facts.operation());
+        }
+        let exists = target.backend.exists(call(facts, target, endpoint.clone(), tx)).await?;
+        Ok(if exists { Operation::Update } else { Operation::Create })
+    }
+
+    fn missing_route(&self) -> Option<Error> {
+        let facts = &self.0;
+        let Some(target) = &facts.mount else {
+            let path = facts.request.path.as_str();
+            return Some(Error::NoRoute(format!("no handler for route \"{path}\". route entry not found.")));
+        };
+        if facts.endpoint.is_some() {
+            return None;
+        }
+        Some(match target.backend.matches(facts.request.verb, &target.path) {
+            Matched::OtherVerb => Error::Unsupported,
+            _ => Error::NoRoute(format!("no handler for route \"{}\". unsupported path", facts.request.path)),
+        })
+    }
+}
+
+impl Permitted {
+    /// Writes the request down, or stops.
+    pub async fn enter(self, audit: &impl Record) -> Result<Admitted, Refused> {
+        let entered = audit.enter(&self.0).await;
+        match entered {
+            Ok(()) => Ok(Admitted(self.0)),
+            Err(error) => Err(Refused { facts: self.0, error }),
+        }
+    }
+}
+
+impl Admitted {
+    /// Lets the engine answer, within this unit of work.
+    pub async fn call(&self, tx: &Arc<Tx>) -> Result<Answer, Error> {
+        let facts = &self.0;
+        let Some((target, endpoint)) = facts.mount.as_ref().zip(facts.endpoint.as_ref()) else {
+            return Err(Error::internal("a request was admitted without a route"));
+        };
+        target.backend.call(call(facts, target, endpoint.clone(), tx)).await
+    }
+
+    /// What is known about the request.
+    pub fn facts(&self) -> &Facts {
+        &self.0
+    }
+
+    /// Ends the way of a request that an error stopped after it was admitted.
+    pub fn refuse(self, error: Error) -> Refused {
+        Refused { facts: self.0, error }
+    }
+}
+
+fn call(facts: &Facts, target: &Target, endpoint: Endpoint, tx: &Arc<Tx>) -> Call {
+    let request = &facts.request;
+    Call {
+        endpoint,
+        path: Arc::clone(&target.path),
+        query: request.query.as_slice().into(),
+        body: request.body.clone(),
+        caller: facts.caller.clone(),
+        remote: request.remote.map(|(address, _)| address),
+        headers: request.headers.as_slice().into(),
+        request_id: Arc::clone(&request.id),
+        wrap_ttl: request.wrap_ttl,
+        mount: Arc::clone(&target.info),
+        view: tx.view(Arc::clone(&target.prefix)),
+        services: Arc::clone(&target.services),
+        _gate: (),
+    }
+}
