@@ -1,1 +1,364 @@
 //! What must be renewed or revoked when.
+//!
+//! A lease is a record on disk and an entry in the due index, which is ordered by time. Nothing about a lease is held in
+//! memory, so neither start nor unseal takes longer with many of them. An intent is a lease in the state
+//! [`State::Pending`]: durable before the credential it stands for exists, revoked if the credential's request does not
+//! finish.
+//!
+//! ```text
+//! sys/lease/id/<lease id>                    the record
+//! sys/lease/token/<token id>/<lease id>      the leases of a token
+//! sys/lease/pending/<instance>/<lease id>    intents of one run of the server
+//! sys/lease/orphan/<lease id>                forced away; what a reconciler may still have to finish
+//! sys/due/<time>/<l|t>/<id>                  what ends when: leases and tokens
+//! ```
+
+mod due;
+mod expirer;
+mod quota;
+mod record;
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use clock::{Clock, Timestamp};
+use futures::channel::oneshot;
+use gate::{Error, IntentSpec, LeaseCall, LeaseGrant, LeaseId, MountInfo, TokenId};
+use parking_lot::Mutex;
+use secret::SecretBytes;
+use storage::{Scan, Store, Tx};
+use tokio::sync::Notify;
+
+pub use due::Due;
+pub use expirer::{Ends, Outcome};
+pub use quota::{LeaseQuota, Quotas};
+pub use record::{ORPHAN, Record, State};
+
+/// How long an intent may stand before it is taken for abandoned: longer than any request runs.
+pub const INTENT_LIFE: Duration = Duration::from_secs(300);
+
+/// The leases of the server.
+pub struct Leases {
+    store: Arc<dyn Store>,
+    clock: Clock,
+    instance: String,
+    wake: Notify,
+    quotas: Quotas,
+    failing: Mutex<HashMap<Arc<str>, LeaseId>>,
+    waiting: Mutex<HashMap<LeaseId, Vec<oneshot::Sender<Result<(), String>>>>>,
+}
+
+/// A lease as the reply shows it.
+#[derive(Clone, Debug)]
+pub struct Granted {
+    /// Its id.
+    pub id: LeaseId,
+    /// How long it lasts.
+    pub duration: Duration,
+    /// Whether it can be renewed.
+    pub renewable: bool,
+    /// What the caller should know.
+    pub warnings: Vec<String>,
+}
+
+/// Who and what a new lease belongs to.
+#[derive(Debug)]
+pub struct Ownership<'a> {
+    /// The mount.
+    pub mount: &'a MountInfo,
+    /// The full path of the request, mount included.
+    pub path: &'a str,
+    /// The token; `None` for a batch token, whose leases end with its time only.
+    pub owner: Option<TokenId>,
+    /// When the owning token ends at the latest, for batch tokens.
+    pub owner_expires: Option<Timestamp>,
+}
+
+impl Leases {
+    /// The leases in `store`. Nothing is read.
+    pub fn new(store: Arc<dyn Store>, clock: Clock) -> Arc<Self> {
+        Arc::new(Self {
+            quotas: Quotas::new(Arc::clone(&store)),
+            store,
+            clock,
+            instance: crypto::random::base62(12).to_string(),
+            wake: Notify::new(),
+            failing: Mutex::default(),
+            waiting: Mutex::default(),
+        })
+    }
+
+    /// The lease-count quotas.
+    pub fn quotas(&self) -> &Quotas {
+        &self.quotas
+    }
+
+    /// Makes a pending lease durable, in a commit of its own.
+    pub async fn intent(&self, mount: &MountInfo, spec: IntentSpec) -> Result<LeaseId, Error> {
+        let id = new_id(&format!("{}{}", mount.path, spec.path));
+        let role = spec.role.clone();
+        self.quotas.reserve(mount, &role, &id).await?;
+        let tx = Tx::new(Arc::clone(&self.store));
+        let now = self.clock.now();
+        let owner = spec.owner.as_ref().filter(|caller| !caller.accessor.is_empty()).map(|caller| caller.id.clone());
+        let record = Record {
+            owner,
+            data: record::text(spec.revocation)?,
+            state: State::Pending,
+            instance: self.instance.clone(),
+            role: spec.role,
+            ..Record::new(id.clone(), mount, now, clock::after(now, INTENT_LIFE))
+        };
+        tx.put(record::pending_key(&self.instance, &id), bytes::Bytes::new());
+        self.insert(&tx, &record)?;
+        match tx.commit().await {
+            Ok(_) => Ok(id),
+            Err(error) => {
+                self.quotas.release(&id);
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Gives an intent up: its credential is revoked at once, in the background.
+    pub async fn abandon(&self, id: &LeaseId) -> Result<(), Error> {
+        let result = self.change(id, |record, now| {
+            if record.state == State::Pending {
+                record.was_pending = true;
+                record.state = State::Revoking;
+                record.due = now;
+            }
+        });
+        let _ = result.await?;
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    /// Makes a lease part of the request's commit: an intent becomes active, or a new lease is made.
+    pub async fn grant(&self, tx: &Arc<Tx>, owned: Ownership<'_>, grant: LeaseGrant) -> Result<Granted, Error> {
+        let now = self.clock.now();
+        let mut warnings = Vec::new();
+        let mut record = match &grant.intent {
+            Some(id) => self.pending(tx, id).await?,
+            None => {
+                let id = new_id(owned.path);
+                Record { data: record::text(grant.revocation)?, ..Record::new(id, owned.mount, now, now) }
+            }
+        };
+        self.unschedule(tx, &record);
+        let mount = owned.mount;
+        let ceiling = grant.max_ttl.filter(|max| *max < mount.max_ttl).unwrap_or(mount.max_ttl);
+        let wished = grant.ttl.unwrap_or(mount.default_ttl);
+        if wished > ceiling {
+            warnings.push(capped(wished, ceiling));
+        }
+        let mut duration = wished.min(ceiling);
+        if let Some(end) = owned.owner_expires {
+            duration = duration.min(clock::between(now, end));
+        }
+        record.owner = owned.owner;
+        record.state = State::Active;
+        record.issued = now;
+        record.ttl = duration;
+        record.max_ttl = ceiling;
+        record.renewable = grant.renewable;
+        record.expires = Some(clock::after(now, duration));
+        record.due = clock::after(now, duration);
+        tx.delete(record::pending_key(&record.instance, &record.id));
+        self.insert(tx, &record)?;
+        Ok(Granted { id: record.id, duration, renewable: grant.renewable, warnings })
+    }
+
+    /// The lease, or `None`. Intents are not shown.
+    pub async fn lookup(&self, tx: &Arc<Tx>, id: &LeaseId) -> Result<Option<Record>, Error> {
+        let record: Option<Record> = tx.get_json(&record::key(id)).await?;
+        Ok(record.filter(|record| record.state != State::Pending))
+    }
+
+    /// What the engine stored with a lease, intents included.
+    pub async fn data(&self, id: &LeaseId) -> Result<Option<SecretBytes>, Error> {
+        let tx = Tx::new(Arc::clone(&self.store));
+        let record: Option<Record> = tx.get_json(&record::key(id)).await?;
+        Ok(record.map(|record| record.secret()))
+    }
+
+    /// Works out until when a renewal makes a lease live. The engine is told before [`Leases::renewed`] is called.
+    pub fn renewal(&self, record: &Record, increment: Option<Duration>) -> Result<(Timestamp, Vec<String>), Error> {
+        if !record.renewable || record.state != State::Active {
+            return Err(Error::invalid("lease is not renewable"));
+        }
+        let now = self.clock.now();
+        if record.expires.is_some_and(|end| end <= now) {
+            return Err(Error::invalid("lease expired"));
+        }
+        let end = clock::after(record.issued, record.max_ttl);
+        if end <= now {
+            return Err(Error::invalid("past the max TTL, cannot renew"));
+        }
+        let wished = increment.filter(|wish| !wish.is_zero()).unwrap_or(record.ttl);
+        let until = clock::after(now, wished);
+        match until > end {
+            true => Ok((end, vec![capped(wished, record.max_ttl)])),
+            false => Ok((until, Vec::new())),
+        }
+    }
+
+    /// Writes a renewal down, as part of the request's commit.
+    pub async fn renewed(&self, tx: &Arc<Tx>, mut record: Record, until: Timestamp) -> Result<Duration, Error> {
+        self.unschedule(tx, &record);
+        let now = self.clock.now();
+        record.last_renewal = Some(now);
+        record.expires = Some(until);
+        record.due = until;
+        self.insert(tx, &record)?;
+        Ok(clock::between(now, until))
+    }
+
+    /// Marks a lease for revocation, which a background task does; `None` if there is no such lease. With `wait`, the
+    /// receiver tells how it went.
+    pub async fn revoke(&self, id: &LeaseId) -> Result<Option<oneshot::Receiver<Result<(), String>>>, Error> {
+        let (done, wait) = oneshot::channel();
+        self.waiting.lock().entry(id.clone()).or_default().push(done);
+        let marked = self.change(id, |record, now| {
+            record.state = State::Revoking;
+            record.due = now;
+        });
+        let marked = marked.await;
+        if !matches!(marked, Ok(true)) {
+            self.waiting.lock().remove(id);
+        }
+        self.wake.notify_one();
+        Ok(marked?.then_some(wait))
+    }
+
+    /// Forgets a lease without asking the engine, and leaves an orphan record for the reconciler.
+    pub async fn force(&self, id: &LeaseId) -> Result<bool, Error> {
+        self.retried(|| Box::pin(async {
+            let tx = Tx::new(Arc::clone(&self.store));
+            let Some(record) = tx.get_json::<Record>(&record::key(id)).await? else { return Ok(false) };
+            tx.put_json(record::orphan_key(id), &record)?;
+            self.remove(&tx, &record);
+            tx.commit().await?;
+            Ok(true)
+        }))
+        .await
+    }
+
+    /// The ids of leases whose id begins with `prefix`, after the id `after`, ascending; and whether there are more.
+    pub async fn ids(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<(Vec<LeaseId>, bool), Error> {
+        let base = record::ID;
+        let scan = Scan {
+            prefix: format!("{base}{prefix}"),
+            after: after.map(|after| format!("{base}{after}")),
+            limit,
+            values: false,
+        };
+        let page = self.store.scan(&scan).await?;
+        let id = |key: &storage::Key| LeaseId(key.as_str().get(base.len()..).unwrap_or_default().into());
+        Ok((page.entries.iter().map(|(key, _)| id(key)).collect(), page.more))
+    }
+
+    /// The ids of a token's leases, at most `limit`.
+    pub async fn of_token(&self, token: &TokenId, limit: usize) -> Result<Vec<LeaseId>, Error> {
+        let base = record::token_prefix(token);
+        let scan = Scan { prefix: base.clone(), after: None, limit, values: false };
+        let page = self.store.scan(&scan).await?;
+        let id = |key: &storage::Key| LeaseId(key.as_str().get(base.len()..).unwrap_or_default().into());
+        Ok(page.entries.iter().map(|(key, _)| id(key)).collect())
+    }
+
+    /// Puts the end of a token into the due index, in place of `before`, as part of `tx`.
+    pub fn watch_token(&self, tx: &Tx, token: &TokenId, before: Option<Timestamp>, end: Option<Timestamp>) {
+        if let Some(before) = before {
+            tx.delete(due::token_key(before, token));
+        }
+        if let Some(end) = end {
+            tx.put(due::token_key(end, token), bytes::Bytes::new());
+        }
+    }
+
+    /// Lets the expirer look at once whether something is due.
+    pub fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    async fn pending(&self, tx: &Tx, id: &LeaseId) -> Result<Record, Error> {
+        let record: Option<Record> = tx.get_json(&record::key(id)).await?;
+        record
+            .filter(|record| record.state == State::Pending)
+            .ok_or_else(|| Error::Unavailable("the request took longer than its intent stood; try again".to_owned()))
+    }
+
+    fn insert(&self, tx: &Tx, record: &Record) -> Result<(), Error> {
+        tx.put_json(record::key(&record.id), record)?;
+        if let Some(owner) = &record.owner {
+            tx.put(record::token_key(owner, &record.id), bytes::Bytes::new());
+        }
+        tx.put(due::lease_key(record.due, &record.id), bytes::Bytes::new());
+        Ok(())
+    }
+
+    fn unschedule(&self, tx: &Tx, record: &Record) {
+        tx.delete(due::lease_key(record.due, &record.id));
+    }
+
+    fn remove(&self, tx: &Tx, record: &Record) {
+        self.unschedule(tx, record);
+        tx.delete(record::key(&record.id));
+        tx.delete(record::pending_key(&record.instance, &record.id));
+        if let Some(owner) = &record.owner {
+            tx.delete(record::token_key(owner, &record.id));
+        }
+        self.quotas.release(&record.id);
+    }
+
+    /// Changes a record in a commit of its own; `false` if there is none.
+    async fn change(&self, id: &LeaseId, change: impl Fn(&mut Record, Timestamp) + Send + Sync) -> Result<bool, Error> {
+        self.retried(|| Box::pin(async {
+            let tx = Tx::new(Arc::clone(&self.store));
+            let Some(mut record) = tx.get_json::<Record>(&record::key(id)).await? else { return Ok(false) };
+            self.unschedule(&tx, &record);
+            change(&mut record, self.clock.now());
+            self.insert(&tx, &record)?;
+            tx.commit().await?;
+            Ok(true)
+        }))
+        .await
+    }
+
+    async fn retried<'a, T>(&self, work: impl Fn() -> storage::BoxFuture<'a, Result<T, Error>>) -> Result<T, Error> {
+        for _ in 0..COMMIT_TRIES {
+            match work().await {
+                Err(Error::Conflict) => tokio::task::yield_now().await,
+                result => return result,
+            }
+        }
+        Err(Error::Unavailable("the lease changes too often; try again".to_owned()))
+    }
+}
+
+const COMMIT_TRIES: usize = 16;
+
+fn new_id(path: &str) -> LeaseId {
+    LeaseId(format!("{}/{}", path.trim_end_matches('/'), *crypto::random::base62(24)).into())
+}
+
+fn capped(wished: Duration, max: Duration) -> String {
+    format!(
+        "TTL of \"{}s\" exceeded the effective max_ttl of \"{}s\"; TTL value is capped accordingly",
+        wished.as_secs(),
+        max.as_secs()
+    )
+}
+
+/// The call that revokes `record` at its engine.
+pub fn revocation(record: &Record, mount: Arc<MountInfo>, view: storage::View, services: Arc<dyn gate::Services>) -> LeaseCall {
+    LeaseCall {
+        lease: record.id.clone(),
+        data: record.secret(),
+        until: None,
+        pending: record.was_pending,
+        mount,
+        view,
+        services,
+    }
+}
