@@ -128,6 +128,11 @@ impl<E> Cx<E> {
         self.call.caller.as_ref().ok_or_else(|| Error::internal("a closed route was reached without a caller"))
     }
 
+    /// The caller's token itself; `None` but for parts of the program.
+    pub fn token(&self) -> Option<&Arc<SecretString>> {
+        self.call.token.as_ref()
+    }
+
     /// From which address.
     pub fn remote(&self) -> Option<IpAddr> {
         self.call.remote

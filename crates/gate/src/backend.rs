@@ -98,6 +98,8 @@ pub struct Call {
     pub body: Bytes,
     /// Who asks; `None` on open routes without a token.
     pub caller: Option<Arc<Caller>>,
+    /// The caller's token itself; only for parts of the program that give it back or look it up.
+    pub token: Option<Arc<secret::SecretString>>,
     /// From where.
     pub remote: Option<IpAddr>,
     /// Headers, names in lower case.
@@ -186,6 +188,9 @@ pub trait Services: Send + Sync + 'static {
 
     /// What the caller may do at a full path (mount included): for listings that show only what the caller may see.
     fn allows(&self, caller: &Caller, path: &str, operation: api::Operation) -> bool;
+
+    /// Whether the caller has the `sudo` capability at a full path.
+    fn has_sudo(&self, caller: &Caller, path: &str) -> bool;
 
     /// The lease ids below `prefix`, for engines that compare a target with what is known.
     fn leases<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, limit: usize)

@@ -60,7 +60,7 @@ pub struct Request {
     /// The body: empty, or a JSON object within the limits of the listener.
     pub body: Bytes,
     /// The token, if one was sent.
-    pub token: Option<SecretString>,
+    pub token: Option<Arc<SecretString>>,
     /// For how long the reply shall be wrapped.
     pub wrap_ttl: Option<Duration>,
     /// Where it comes from.

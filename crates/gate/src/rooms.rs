@@ -91,6 +91,8 @@ pub struct Target {
     pub path: Arc<str>,
     /// The storage prefix of the mount.
     pub prefix: Arc<str>,
+    /// Whether the engine is part of the program and sees the caller's token.
+    pub sees_token: bool,
 }
 
 impl std::fmt::Debug for Target {
@@ -291,6 +293,7 @@ fn call(facts: &Facts, target: &Target, endpoint: Endpoint, tx: &Arc<Tx>) -> Cal
         query: request.query.as_slice().into(),
         body: request.body.clone(),
         caller: facts.caller.clone(),
+        token: request.token.clone().filter(|_| target.sees_token),
         remote: request.remote.map(|(address, _)| address),
         headers: request.headers.as_slice().into(),
         request_id: Arc::clone(&request.id),

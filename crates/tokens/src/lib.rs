@@ -1,1 +1,408 @@
-//! Tokens: issue, look up, renew, revoke.
+//! Tokens: issue, find, renew, revoke.
+//!
+//! A service token is a record on disk, found by a keyed hash of the token; the token itself is nowhere. A batch token
+//! is its own record, encrypted. Revoking takes effect with one commit; what hangs on the token (children, leases) is
+//! ended by the expirer.
+//!
+//! ```text
+//! sys/token/id/<token id>                the record
+//! sys/token/accessor/<accessor>          the token id
+//! sys/token/parent/<token id>/<child>    the children
+//! sys/token/path/<path>/<token id>       the tokens made at a path, for revocation by prefix
+//! sys/token/role/<name>                  token roles
+//! ```
+
+mod batch;
+mod create;
+mod format;
+mod liveness;
+mod record;
+mod role;
+mod routes;
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use clock::{Clock, Timestamp};
+use gate::{Caller, Error, Refusal, TokenId, TokenKind};
+use leases::Leases;
+use quick_cache::sync::Cache;
+use secret::SecretString;
+use storage::{Key, Scan, Store, Tx};
+
+pub use create::{Issued, New, normalised, parse_cidrs};
+pub use liveness::Liveness;
+pub use record::{Bound, Record};
+pub use role::Role;
+pub use routes::{KIND_NAME, TokenEngine};
+
+/// The longest life of a token where nothing else says so: 32 days, as for every mount.
+pub const SYSTEM_MAX_TTL: Duration = Duration::from_secs(2_764_800);
+
+/// The tokens of the server.
+pub struct Tokens {
+    store: Arc<dyn Store>,
+    clock: Clock,
+    leases: Arc<Leases>,
+    ids: crypto::hmac::Key,
+    batch: crypto::aead::Key,
+    decoded: Cache<TokenId, (u64, Arc<Record>)>,
+}
+
+/// How many decoded records are kept in memory.
+const DECODED: usize = 4096;
+
+impl Tokens {
+    /// The tokens in `store`; makes the keys for their ids at the first start.
+    pub async fn open(store: Arc<dyn Store>, clock: Clock, leases: Arc<Leases>) -> Result<Self, Error> {
+        let salt = lasting_key(&store, "sys/token/salt").await?;
+        let batch = lasting_key(&store, "sys/token/batch-key").await?;
+        Ok(Self {
+            store,
+            clock,
+            leases,
+            ids: crypto::hmac::Key::new(&*salt),
+            batch: crypto::aead::Key::new(&batch),
+            decoded: Cache::new(DECODED),
+        })
+    }
+
+    /// The id of a token.
+    pub fn id(&self, token: &SecretString) -> TokenId {
+        // EXPOSE: hashed with a key, which is all that is kept of it.
+        self.id_of(token.expose())
+    }
+
+    fn id_of(&self, token: &str) -> TokenId {
+        let tag = self.ids.sign(token.as_bytes());
+        TokenId(record::hex(&tag).into())
+    }
+
+    /// The record of a token in force; `None` if it is unknown, ended or revoked.
+    pub async fn find(&self, id: &TokenId) -> Result<Option<Arc<Record>>, Error> {
+        let Some(entry) = self.store.get(&record::key(id)).await? else { return Ok(None) };
+        let record = match self.decoded.get(id) {
+            Some((revision, record)) if revision == entry.revision => record,
+            _ => {
+                let record: Record = serde_json::from_slice(&entry.value)
+                    .map_err(|_| Error::internal(format!("the record of token {id:?} cannot be understood")))?;
+                let record = Arc::new(record);
+                self.decoded.insert(id.clone(), (entry.revision, Arc::clone(&record)));
+                record
+            }
+        };
+        Ok(record.in_force(self.clock.now()).then_some(record))
+    }
+
+    /// The id that an accessor stands for.
+    pub async fn by_accessor(&self, accessor: &str) -> Result<Option<TokenId>, Error> {
+        let entry = self.store.get(&record::accessor_key(accessor)).await?;
+        Ok(entry.and_then(|entry| String::from_utf8(entry.value.to_vec()).ok()).map(|id| TokenId(id.into())))
+    }
+
+    /// The holder of a token, for a request from `remote`. Counts one use of tokens whose uses are limited.
+    pub async fn holder(&self, token: &SecretString, remote: Option<IpAddr>) -> Result<Arc<Caller>, Error> {
+        // EXPOSE: told apart by its prefix; batch tokens are decrypted, others hashed.
+        if token.expose().starts_with(format::BATCH) {
+            return self.batch_holder(token, remote).await;
+        }
+        let id = self.id(token);
+        let record = self.find(&id).await?.ok_or(Error::Denied(Refusal::InvalidToken))?;
+        record.check_address(remote)?;
+        let remaining = match record.num_uses {
+            0 => None,
+            _ => Some(self.count_use(&id).await?),
+        };
+        Ok(record.caller(&id, remaining))
+    }
+
+    /// Looks a token up as an operator does: by the token itself or by accessor.
+    pub async fn lookup(&self, token: &SecretString) -> Result<Option<(TokenId, Arc<Record>)>, Error> {
+        // EXPOSE: only its prefix is looked at here.
+        if token.expose().starts_with(format::BATCH) {
+            let record = self.open_batch(token)?;
+            return Ok(record.in_force(self.clock.now()).then(|| (self.id(token), Arc::new(record))));
+        }
+        let id = self.id(token);
+        Ok(self.find(&id).await?.map(|record| (id, record)))
+    }
+
+    /// Takes one use; gives how many are left. The last use marks the token for revocation after the request.
+    async fn count_use(&self, id: &TokenId) -> Result<u64, Error> {
+        for _ in 0..TRIES {
+            let tx = Tx::new(Arc::clone(&self.store));
+            let Some(mut record) = tx.get_json::<Record>(&record::key(id)).await? else {
+                return Err(Error::Denied(Refusal::InvalidToken));
+            };
+            if record.uses_left == 0 {
+                return Err(Error::Denied(Refusal::Spent));
+            }
+            record.uses_left -= 1;
+            let left = record.uses_left;
+            tx.put_json(record::key(id), &record)?;
+            match tx.commit().await {
+                Ok(_) => return Ok(left),
+                Err(storage::CommitError::Conflict(_)) => tokio::task::yield_now().await,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Error::Unavailable("the token is used too often at once; try again".to_owned()))
+    }
+
+    /// Extends the life of a token, as part of `tx`. Gives the new life and warnings.
+    pub async fn renew(
+        &self,
+        tx: &Tx,
+        id: &TokenId,
+        increment: Option<Duration>,
+        mount_max: Duration,
+    ) -> Result<(Record, Duration, Vec<String>), Error> {
+        let now = self.clock.now();
+        let record: Option<Record> = tx.get_json(&record::key(id)).await?;
+        let Some(mut record) = record.filter(|record| record.in_force(now)) else {
+            return Err(Error::Denied(Refusal::InvalidToken));
+        };
+        if record.kind == TokenKind::Batch {
+            return Err(Error::invalid("batch tokens cannot be renewed"));
+        }
+        if !record.renewable || record.expires.is_none() {
+            return Err(Error::invalid("lease is not renewable"));
+        }
+        let mut warnings = Vec::new();
+        let until = record.renewal(now, increment, mount_max, &mut warnings)?;
+        self.leases.watch_token(tx, id, record.expires, Some(until));
+        record.expires = Some(until);
+        record.last_renewal = Some(now);
+        tx.put_json(record::key(id), &record)?;
+        let left = clock::between(now, until);
+        Ok((record, left, warnings))
+    }
+
+    /// Revokes a token, as part of `tx`: it is refused from the commit on. Its children and leases follow in the
+    /// background; wake the leases after the commit. `false` if there is no such token.
+    pub async fn revoke(&self, tx: &Tx, id: &TokenId) -> Result<bool, Error> {
+        let Some(mut record) = tx.get_json::<Record>(&record::key(id)).await? else { return Ok(false) };
+        if record.revoked {
+            return Ok(true);
+        }
+        let now = self.clock.now();
+        self.leases.watch_token(tx, id, record.expires, Some(now));
+        record.revoked = true;
+        record.expires = Some(now);
+        tx.put_json(record::key(id), &record)?;
+        Ok(true)
+    }
+
+    /// Revokes a token but lets its children live on as orphans.
+    pub async fn revoke_orphan(&self, tx: &Tx, id: &TokenId) -> Result<bool, Error> {
+        loop {
+            let children = self.children(id, 256).await?;
+            for child in &children {
+                if let Some(mut record) = tx.get_json::<Record>(&record::key(child)).await? {
+                    record.parent = None;
+                    tx.put_json(record::key(child), &record)?;
+                }
+                tx.delete(record::parent_key(id, child));
+            }
+            if children.len() < 256 {
+                return self.revoke(tx, id).await;
+            }
+            tx.commit().await?;
+        }
+    }
+
+    /// Revokes a token in a commit of its own and wakes the expirer.
+    pub async fn revoke_now(&self, id: &TokenId) -> Result<bool, Error> {
+        for _ in 0..TRIES {
+            let tx = Tx::new(Arc::clone(&self.store));
+            let found = self.revoke(&tx, id).await?;
+            match tx.commit().await {
+                Ok(_) => {
+                    self.leases.wake();
+                    return Ok(found);
+                }
+                Err(storage::CommitError::Conflict(_)) => tokio::task::yield_now().await,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Error::Unavailable("the token changes too often; try again".to_owned()))
+    }
+
+    /// Goes on with the end of a token: children first, then its leases, then itself. Called by the expirer; may be
+    /// called again at any time.
+    pub async fn end(&self, id: &TokenId, due: Timestamp) -> Result<(), Error> {
+        let now = self.clock.now();
+        let tx = Tx::new(Arc::clone(&self.store));
+        let Some(record) = tx.get_json::<Record>(&record::key(id)).await? else {
+            self.leases.watch_token(&tx, id, Some(due), None);
+            tx.commit().await?;
+            return Ok(());
+        };
+        let spent = record.num_uses != 0 && record.uses_left == 0;
+        if record.in_force(now) && !spent {
+            // It was renewed meanwhile; the renewal made its own entry in the due index.
+            self.leases.watch_token(&tx, id, Some(due), None);
+            tx.commit().await?;
+            return Ok(());
+        }
+        loop {
+            let children = self.children(id, 256).await?;
+            for child in &children {
+                self.revoke_now(child).await?;
+                let tx = Tx::new(Arc::clone(&self.store));
+                tx.delete(record::parent_key(id, child));
+                tx.commit().await?;
+            }
+            if children.len() < 256 {
+                break;
+            }
+        }
+        self.end_leases(id).await?;
+        self.wipe_private(&tx, id).await?;
+        self.leases.watch_token(&tx, id, Some(due), None);
+        self.remove(&tx, id, &record);
+        tx.commit().await?;
+        Ok(())
+    }
+
+    async fn end_leases(&self, id: &TokenId) -> Result<(), Error> {
+        loop {
+            let leases = self.leases.of_token(id, 256).await?;
+            let mut waits = Vec::new();
+            for lease in &leases {
+                waits.extend(self.leases.revoke(lease).await?);
+            }
+            // A revocation that fails is tried again for as long as it takes, without the token.
+            for wait in waits {
+                let _ = tokio::time::timeout(Duration::from_secs(30), wait).await;
+            }
+            let left = self.leases.of_token(id, 256).await?;
+            if left.is_empty() || left == leases {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Deletes the cubbyhole of a token.
+    async fn wipe_private(&self, tx: &Tx, id: &TokenId) -> Result<(), Error> {
+        let mut after = None;
+        loop {
+            let scan = Scan { prefix: private_prefix(id), after, limit: 256, values: false };
+            let page = self.store.scan(&scan).await?;
+            for (key, _) in &page.entries {
+                tx.delete(key.clone());
+            }
+            after = page.entries.last().map(|(key, _)| key.as_str().to_owned());
+            if !page.more {
+                return Ok(());
+            }
+        }
+    }
+
+    fn remove(&self, tx: &Tx, id: &TokenId, record: &Record) {
+        if let Some(end) = record.expires {
+            self.leases.watch_token(tx, id, Some(end), None);
+        }
+        if let Some(parent) = &record.parent {
+            tx.delete(record::parent_key(parent, id));
+        }
+        tx.delete(record::accessor_key(&record.accessor));
+        tx.delete(record::path_key(&record.path, id));
+        tx.delete(bound_key(id));
+        tx.delete(record::key(id));
+        self.decoded.remove(id);
+    }
+
+    async fn children(&self, id: &TokenId, limit: usize) -> Result<Vec<TokenId>, Error> {
+        let prefix = record::parent_prefix(id);
+        self.ids_below(&prefix, limit).await
+    }
+
+    /// The tokens made at paths that begin with `prefix`.
+    pub async fn by_path(&self, prefix: &str, limit: usize) -> Result<Vec<TokenId>, Error> {
+        self.ids_below(&format!("{}{prefix}", record::PATH), limit).await
+    }
+
+    async fn ids_below(&self, prefix: &str, limit: usize) -> Result<Vec<TokenId>, Error> {
+        let scan = Scan { prefix: prefix.to_owned(), after: None, limit, values: false };
+        let page = self.store.scan(&scan).await?;
+        let id = |key: &Key| key.as_str().rsplit_once('/').map(|(_, id)| TokenId(id.into()));
+        Ok(page.entries.iter().filter_map(|(key, _)| id(key)).collect())
+    }
+
+    /// The accessors of all tokens, in order, after `after`.
+    pub async fn accessors(&self, after: Option<&str>, limit: usize) -> Result<(Vec<String>, bool), Error> {
+        let base = record::ACCESSOR;
+        let after = after.map(|after| format!("{base}{after}"));
+        let page = self.store.scan(&Scan { prefix: base.to_owned(), after, limit, values: false }).await?;
+        let name = |key: &Key| key.as_str().get(base.len()..).unwrap_or_default().to_owned();
+        Ok((page.entries.iter().map(|(key, _)| name(key)).collect(), page.more))
+    }
+
+    /// Ties a token to a liveness stream, as part of `tx`: it is revoked when no stream is attached for `grace`.
+    pub async fn bind(&self, tx: &Tx, id: &TokenId, grace: Duration) -> Result<(), Error> {
+        let Some(mut record) = tx.get_json::<Record>(&record::key(id)).await? else {
+            return Err(Error::Denied(Refusal::InvalidToken));
+        };
+        if record.bound.as_ref().is_some_and(|bound| bound.grace == grace) {
+            return Ok(());
+        }
+        record.bound = Some(Bound { grace });
+        tx.put_json(record::key(id), &record)?;
+        tx.put_json(bound_key(id), &Bound { grace })?;
+        Ok(())
+    }
+
+    /// The tokens that are tied to a liveness stream, with their grace periods, a page at a time.
+    pub async fn bound(&self, after: Option<String>, limit: usize) -> Result<(Vec<(TokenId, Duration)>, Option<String>), Error> {
+        let page = self.store.scan(&Scan { prefix: BOUND.to_owned(), after, limit, values: true }).await?;
+        let next = page.more.then(|| page.entries.last().map(|(key, _)| key.as_str().to_owned())).flatten();
+        let bound = page.entries.iter().filter_map(|(key, entry)| {
+            let id = TokenId(key.as_str().get(BOUND.len()..)?.into());
+            let bound: Bound = serde_json::from_slice(&entry.value).ok()?;
+            Some((id, bound.grace))
+        });
+        Ok((bound.collect(), next))
+    }
+
+    /// The store the tokens lie in.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// The leases of the tokens.
+    pub fn leases(&self) -> &Arc<Leases> {
+        &self.leases
+    }
+
+    /// The time.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+}
+
+/// Where the cubbyhole of a token lies.
+pub fn private_prefix(id: &TokenId) -> String {
+    format!("cubbyhole/{}/", id.0)
+}
+
+const TRIES: usize = 32;
+const BOUND: &str = "sys/token/bound/";
+
+fn bound_key(id: &TokenId) -> Key {
+    Key::from(format!("{BOUND}{}", id.0))
+}
+
+/// A random key that is made once and then kept.
+async fn lasting_key(store: &Arc<dyn Store>, path: &str) -> Result<secret::Zeroizing<[u8; 32]>, Error> {
+    let tx = Tx::new(Arc::clone(store));
+    let key = Key::new(path);
+    if let Some(value) = tx.get(&key).await? {
+        let bytes: [u8; 32] =
+            value.as_ref().try_into().map_err(|_| Error::internal(format!("{path} does not hold a key")))?;
+        return Ok(secret::Zeroizing::new(bytes));
+    }
+    let made = secret::Zeroizing::new(crypto::random::bytes::<32>());
+    tx.put(key, bytes::Bytes::from_owner(secret::Zeroizing::new(made.to_vec())));
+    tx.commit().await?;
+    Ok(made)
+}

@@ -1,0 +1,215 @@
+//! The stored form of a token.
+
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
+
+use clock::Timestamp;
+use gate::{Caller, Error, Refusal, TokenId, TokenKind};
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use storage::Key;
+
+/// A token, as stored.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Record {
+    /// Its accessor; empty for batch tokens.
+    pub accessor: String,
+    /// Its policies, sorted.
+    pub policies: Arc<[String]>,
+    /// The path it was made at.
+    pub path: Arc<str>,
+    /// What its creator or the login method noted.
+    pub meta: Arc<BTreeMap<String, String>>,
+    /// A name for people.
+    pub display_name: Arc<str>,
+    /// The limit on uses; 0 is none.
+    pub num_uses: u64,
+    /// Uses left of `num_uses`.
+    #[serde(default)]
+    pub uses_left: u64,
+    /// When it was made.
+    pub created: Timestamp,
+    /// The life it was made with; zero is without end.
+    pub ttl: Duration,
+    /// When it ends; `None` is never.
+    pub expires: Option<Timestamp>,
+    /// A life from `created` that no renewal passes; zero is none.
+    pub explicit_max_ttl: Duration,
+    /// The longest life with renewals that its login role sets; zero takes the mount's.
+    #[serde(default)]
+    pub max_ttl: Duration,
+    /// Renewals start this anew; zero is not periodic.
+    pub period: Duration,
+    /// The token that made it; `None` for orphans.
+    pub parent: Option<TokenId>,
+    /// The entity, or empty.
+    pub entity_id: Arc<str>,
+    /// Policies of the entity and its groups.
+    #[serde(default)]
+    pub identity_policies: Arc<[String]>,
+    /// Service or batch.
+    pub kind: TokenKind,
+    /// From where it may be used; empty is anywhere.
+    #[serde(default)]
+    pub bound_cidrs: Vec<IpNet>,
+    /// Whether it can be renewed.
+    pub renewable: bool,
+    /// When it was last renewed.
+    pub last_renewal: Option<Timestamp>,
+    /// The token role it was made by, or empty.
+    #[serde(default)]
+    pub role: String,
+    /// Whether the `default` policy was left out.
+    #[serde(default)]
+    pub no_default_policy: bool,
+    /// For tokens of a login: the mount's unchanging id.
+    #[serde(default)]
+    pub login_mount: String,
+    /// For tokens of a login: what the method needs to check a renewal.
+    #[serde(default)]
+    pub login_renewal: String,
+    /// Set when it is tied to a liveness stream.
+    #[serde(default)]
+    pub bound: Option<Bound>,
+    /// Revoked: refused from now on, removed by the expirer.
+    #[serde(default)]
+    pub revoked: bool,
+}
+
+/// A tie to a liveness stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bound {
+    /// How long the token lives on without an attached stream.
+    pub grace: Duration,
+}
+
+impl Record {
+    /// Whether the token may be used at `now`.
+    pub fn in_force(&self, now: Timestamp) -> bool {
+        !self.revoked && self.expires.is_none_or(|end| now < end)
+    }
+
+    /// Whether this is a root token.
+    pub fn is_root(&self) -> bool {
+        self.policies.iter().any(|policy| policy == "root")
+    }
+
+    /// Whether the token has neither parent nor end hung on another token.
+    pub fn is_orphan(&self) -> bool {
+        self.parent.is_none()
+    }
+
+    /// Refuses addresses outside the bound CIDRs. A root token without end is not bound.
+    pub(crate) fn check_address(&self, remote: Option<IpAddr>) -> Result<(), Error> {
+        if self.bound_cidrs.is_empty() || (self.is_root() && self.expires.is_none()) {
+            return Ok(());
+        }
+        let inside = remote.is_some_and(|address| self.bound_cidrs.iter().any(|net| net.contains(&address)));
+        if inside { Ok(()) } else { Err(Error::Denied(Refusal::Address)) }
+    }
+
+    /// The holder as the rooms know it.
+    pub(crate) fn caller(&self, id: &TokenId, remaining_uses: Option<u64>) -> Arc<Caller> {
+        Arc::new(Caller {
+            id: id.clone(),
+            accessor: self.accessor.as_str().into(),
+            display_name: Arc::clone(&self.display_name),
+            token_policies: Arc::clone(&self.policies),
+            identity_policies: Arc::clone(&self.identity_policies),
+            entity_id: Arc::clone(&self.entity_id),
+            metadata: Arc::clone(&self.meta),
+            kind: self.kind,
+            is_root: self.is_root(),
+            no_default_policy: self.no_default_policy,
+            issued: self.created,
+            ttl: self.ttl,
+            expires: self.expires,
+            num_uses: self.num_uses,
+            remaining_uses,
+            path: Arc::clone(&self.path),
+        })
+    }
+
+    /// Until when a renewal at `now` lasts.
+    pub(crate) fn renewal(
+        &self,
+        now: Timestamp,
+        increment: Option<Duration>,
+        mount_max: Duration,
+        warnings: &mut Vec<String>,
+    ) -> Result<Timestamp, Error> {
+        let explicit = (!self.explicit_max_ttl.is_zero()).then(|| clock::after(self.created, self.explicit_max_ttl));
+        let (wished, ceiling) = if self.period.is_zero() {
+            let max = if self.max_ttl.is_zero() { mount_max } else { self.max_ttl.min(mount_max) };
+            let end = clock::after(self.created, max);
+            let wish = increment.filter(|wish| !wish.is_zero()).unwrap_or(self.ttl);
+            (wish, Some(explicit.map_or(end, |explicit| explicit.min(end))))
+        } else {
+            (self.period, explicit)
+        };
+        let until = clock::after(now, wished);
+        match ceiling {
+            Some(end) if end <= now => Err(Error::invalid("past the max TTL, cannot renew")),
+            Some(end) if until > end => {
+                warnings.push(format!(
+                    "TTL of \"{}s\" exceeded the effective max_ttl of \"{}s\"; TTL value is capped accordingly",
+                    wished.as_secs(),
+                    clock::between(now, end).as_secs()
+                ));
+                Ok(end)
+            }
+            _ => Ok(until),
+        }
+    }
+
+    /// The hard end that no renewal passes, and which setting makes it.
+    pub fn hard_expiry(&self, mount_max: Duration) -> Option<(Timestamp, &'static str)> {
+        let ends = [
+            (self.explicit_max_ttl, "explicit_max_ttl"),
+            (if self.period.is_zero() { self.max_ttl } else { Duration::ZERO }, "token_max_ttl of the role"),
+            (if self.period.is_zero() { mount_max } else { Duration::ZERO }, "max_lease_ttl of the mount"),
+        ];
+        self.expires?;
+        if !self.renewable {
+            return self.expires.map(|end| (end, "not renewable"));
+        }
+        let set = ends.into_iter().filter(|(life, _)| !life.is_zero());
+        set.map(|(life, why)| (clock::after(self.created, life), why)).min_by_key(|(end, _)| *end)
+    }
+}
+
+/// An empty list, shared.
+pub(crate) static NO_POLICIES: LazyLock<Arc<[String]>> = LazyLock::new(|| Arc::from([]));
+
+pub(crate) const ACCESSOR: &str = "sys/token/accessor/";
+pub(crate) const PATH: &str = "sys/token/path/";
+
+pub(crate) fn key(id: &TokenId) -> Key {
+    Key::from(format!("sys/token/id/{}", id.0))
+}
+
+pub(crate) fn accessor_key(accessor: &str) -> Key {
+    Key::from(format!("{ACCESSOR}{accessor}"))
+}
+
+pub(crate) fn parent_prefix(parent: &TokenId) -> String {
+    format!("sys/token/parent/{}/", parent.0)
+}
+
+pub(crate) fn parent_key(parent: &TokenId, child: &TokenId) -> Key {
+    Key::from(format!("{}{}", parent_prefix(parent), child.0))
+}
+
+pub(crate) fn path_key(path: &str, id: &TokenId) -> Key {
+    Key::from(format!("{PATH}{path}/{}", id.0))
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or('0');
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}

@@ -1,0 +1,520 @@
+//! The routes below `auth/token/`.
+
+use std::{sync::Arc, time::Duration};
+
+use api::{CommaList, Count, Flag, Name, Pairs, Ttl, Verb};
+use engine::{Answer, Body, Cx, Data, Done, Engine, Keys, Opening, Routes};
+use gate::{Error, Refusal, TokenId, TokenKind};
+use secret::{Disclosed, SecretString};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Liveness, New, Record, Tokens, create, liveness,
+    role::{self, Role, RoleInput},
+};
+
+/// The type of the mount at `auth/token/`.
+pub const KIND_NAME: &str = "token";
+
+/// The engine behind `auth/token/`.
+pub struct TokenEngine {
+    tokens: Arc<Tokens>,
+    liveness: Arc<Liveness>,
+}
+
+impl TokenEngine {
+    /// The routes over these tokens.
+    pub fn new(tokens: Arc<Tokens>, liveness: Arc<Liveness>) -> Self {
+        Self { tokens, liveness }
+    }
+}
+
+impl Engine for TokenEngine {
+    fn open(_: Opening) -> Self {
+        unreachable!("auth/token is part of the program and is made with its tokens")
+    }
+
+    fn routes() -> Routes<Self> {
+        Routes::default()
+            .on(Verb::Write, "create", "Make a child token.", make_child)
+            .on(Verb::Write, "create-orphan", "Make a token without a parent.", make_orphan)
+            .on(Verb::Write, "create/{role}", "Make a token as a token role says.", make_by_role)
+            .on(Verb::Read, "lookup", "Show a token.", lookup)
+            .on(Verb::Write, "lookup", "Show a token.", lookup)
+            .on(Verb::Read, "lookup-self", "Show the caller's token.", lookup_self)
+            .on(Verb::Write, "lookup-self", "Show the caller's token.", lookup_self)
+            .on(Verb::Write, "lookup-accessor", "Show the token of an accessor.", lookup_accessor)
+            .on(Verb::Write, "renew", "Extend the life of a token.", renew)
+            .on(Verb::Write, "renew-self", "Extend the life of the caller's token.", renew_self)
+            .on(Verb::Write, "renew-accessor", "Extend the life of the token of an accessor.", renew_accessor)
+            .on(Verb::Write, "revoke", "Revoke a token, its children and its leases.", revoke)
+            .on(Verb::Write, "revoke-self", "Revoke the caller's token.", revoke_self)
+            .on(Verb::Write, "revoke-accessor", "Revoke the token of an accessor.", revoke_accessor)
+            .on(Verb::Write, "revoke-orphan", "Revoke a token and keep its children.", revoke_orphan)
+            .sudo()
+            .on(Verb::List, "accessors", "List the accessors of all tokens.", accessors)
+            .sudo()
+            .on(Verb::List, "roles", "List the token roles.", list_roles)
+            .on(Verb::Read, "roles/{name}", "Show a token role.", read_role)
+            .on(Verb::Write, "roles/{name}", "Create or change a token role.", write_role)
+            .exists(role_exists)
+            .on(Verb::Delete, "roles/{name}", "Remove a token role.", delete_role)
+            .on(Verb::Write, "tidy", "Remove what interrupted revocations left.", tidy)
+            .on(Verb::Write, "liveness", "Tie the caller's token to this connection.", tie)
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct NewToken {
+    id: Option<SecretString>,
+    policies: CommaList,
+    meta: Pairs,
+    ttl: Ttl,
+    lease: Ttl,
+    explicit_max_ttl: Ttl,
+    period: Ttl,
+    num_uses: Count,
+    renewable: Option<Flag>,
+    no_parent: Flag,
+    no_default_policy: Flag,
+    display_name: Option<String>,
+    #[serde(rename = "type")]
+    kind: Option<String>,
+}
+
+async fn make_child(cx: Cx<TokenEngine>, (): (), new: NewToken) -> Result<Answer, Error> {
+    make(cx, new, None, "auth/token/create").await
+}
+
+async fn make_orphan(cx: Cx<TokenEngine>, (): (), mut new: NewToken) -> Result<Answer, Error> {
+    new.no_parent = Flag(true);
+    make(cx, new, None, "auth/token/create-orphan").await
+}
+
+async fn make_by_role(cx: Cx<TokenEngine>, name: Name, new: NewToken) -> Result<Answer, Error> {
+    let role = role::load(cx.view().tx(), name.as_str()).await?;
+    let role = role.ok_or_else(|| Error::invalid(format!("unknown role {name}")))?;
+    let path = role.path();
+    make(cx, new, Some(role), &path).await
+}
+
+async fn make(cx: Cx<TokenEngine>, input: NewToken, role: Option<Role>, path: &str) -> Result<Answer, Error> {
+    let caller = Arc::clone(cx.holder()?);
+    create::may_have_children(&caller)?;
+    let privileged = caller.is_root || cx.services().has_sudo(&caller, path);
+    let orphan = match &role {
+        Some(role) => role.orphan,
+        None => {
+            if input.no_parent.0 && path != "auth/token/create-orphan" && !privileged {
+                return Err(Error::invalid("root or sudo privileges required to create orphan token"));
+            }
+            input.no_parent.0
+        }
+    };
+    if input.id.is_some() && !privileged {
+        return Err(Error::invalid("root or sudo privileges required to specify token id"));
+    }
+    if !input.period.is_zero() && role.is_none() && !privileged {
+        return Err(Error::invalid("root or sudo privileges required to create periodic token"));
+    }
+    let kind = input.kind.as_deref().map(role::parse_kind).transpose()?;
+    let batch = role.as_ref().map_or(kind == Some(TokenKind::Batch), |role| role.batch(kind));
+    let policies = policies(&cx, &input, role.as_ref(), privileged)?;
+    let root = policies.iter().any(|policy| policy == "root");
+    let mut warnings = Vec::new();
+    let (period, explicit_max_ttl) = limits(&input, role.as_ref(), &mut warnings);
+    let wish = if input.ttl.is_zero() { input.lease.0 } else { input.ttl.0 };
+    let ttl = match (root, period.is_zero()) {
+        (true, true) if wish.is_zero() && caller.expires.is_none() => Duration::ZERO,
+        (true, true) if wish.is_zero() => {
+            return Err(Error::invalid("expiring root tokens cannot create non-expiring root tokens"));
+        }
+        (_, false) => period,
+        _ => create::life(wish, cx.mount().default_ttl, cx.mount().max_ttl, &mut warnings),
+    };
+    let ttl = if ttl.is_zero() { ttl } else { role::lesser(ttl, explicit_max_ttl) };
+    if batch && (!period.is_zero() || !explicit_max_ttl.is_zero() || input.num_uses.0 != 0 || root) {
+        return Err(Error::invalid(
+            "batch tokens cannot be root tokens or have a period, an explicit max TTL or a limited number of uses",
+        ));
+    }
+    let cidrs = role.as_ref().map(|role| create::parse_cidrs(&role.token_bound_cidrs)).transpose()?.unwrap_or_default();
+    let num_uses = match role.as_ref().map_or(0, |role| role.token_num_uses) {
+        0 => input.num_uses.0,
+        limit => if input.num_uses.0 == 0 { limit } else { limit.min(input.num_uses.0) },
+    };
+    let no_default = input.no_default_policy.0 || role.as_ref().is_some_and(|role| role.token_no_default_policy);
+    warn_of_unknown(&cx, &policies).await?;
+    let new = New {
+        id: input.id.map(chosen).transpose()?,
+        policies,
+        meta: input.meta.0,
+        path: path.to_owned(),
+        display_name: display_name(input.display_name.as_deref()),
+        num_uses,
+        ttl,
+        explicit_max_ttl,
+        period,
+        parent: (!orphan).then(|| caller.id.clone()),
+        entity_id: if orphan { String::new() } else { caller.entity_id.to_string() },
+        kind: if batch { TokenKind::Batch } else { TokenKind::Service },
+        bound_cidrs: cidrs,
+        renewable: input.renewable.is_none_or(|flag| flag.0) && role.as_ref().is_none_or(|role| role.renewable),
+        role: role.map(|role| role.name).unwrap_or_default(),
+        no_default_policy: no_default,
+        ..New::default()
+    };
+    let tokens = &cx.engine().tokens;
+    let issued = tokens.issue(cx.view().tx(), new).await?;
+    let auth = Box::new(tokens.auth(&issued));
+    Ok(Answer { auth: Some(auth), warnings, ..Answer::default() })
+}
+
+/// The policies the new token gets, by the caller's rights and the role.
+fn policies(cx: &Cx<TokenEngine>, input: &NewToken, role: Option<&Role>, privileged: bool) -> Result<Vec<String>, Error> {
+    let caller = cx.holder()?;
+    let wished: Vec<String> = input.policies.iter().map(|policy| policy.trim().to_lowercase()).collect();
+    let parent = &caller.token_policies;
+    let policies = match role {
+        Some(role) if caller.is_root && wished.is_empty() && role.allowed_policies.is_empty() => {
+            let granted = role.policies(vec!["default".to_owned()], parent)?;
+            if granted == ["default"] { vec!["root".to_owned()] } else { granted }
+        }
+        Some(role) if caller.is_root && role.allowed_policies.is_empty() && role.allowed_policies_glob.is_empty() => {
+            role.policies(wished.clone(), &wished)?
+        }
+        Some(role) => role.policies(wished, parent)?,
+        None if wished.is_empty() => parent.to_vec(),
+        None if privileged => wished,
+        None => role::subset(wished, parent)?,
+    };
+    if policies.iter().any(|policy| policy == "root") && !caller.is_root {
+        return Err(Error::invalid("root tokens may not be created without parent token being root"));
+    }
+    if policies.iter().any(|policy| policy == "response-wrapping") {
+        return Err(Error::invalid("the policy response-wrapping cannot be assigned"));
+    }
+    Ok(policies)
+}
+
+/// The period and the hard end: the lesser of what the role and the caller say.
+fn limits(input: &NewToken, role: Option<&Role>, warnings: &mut Vec<String>) -> (Duration, Duration) {
+    let Some(role) = role else { return (input.period.0, input.explicit_max_ttl.0) };
+    let period = if role.token_period.is_zero() { Duration::ZERO } else { role::lesser(input.period.0, role.token_period.0) };
+    let explicit = role::lesser(input.explicit_max_ttl.0, role.token_explicit_max_ttl.0);
+    if !input.explicit_max_ttl.is_zero() && explicit < input.explicit_max_ttl.0 {
+        warnings.push("Explicit max TTL specified both during creation call and in role; using the lesser value".to_owned());
+    }
+    (period, explicit)
+}
+
+async fn warn_of_unknown(cx: &Cx<TokenEngine>, policies: &[String]) -> Result<(), Error> {
+    for policy in policies {
+        if matches!(policy.as_str(), "root" | "default") {
+            continue;
+        }
+        let key = storage::Key::from(format!("sys/policy/acl/{policy}"));
+        if cx.engine().tokens.store().get(&key).await?.is_none() {
+            cx.warn(format!("Policy \"{policy}\" does not exist"));
+        }
+    }
+    Ok(())
+}
+
+/// A token id chosen by the caller: it must not look like one of ours.
+fn chosen(id: SecretString) -> Result<SecretString, Error> {
+    // EXPOSE: checked for its form.
+    let text = id.expose();
+    let reserved = ["hvs.", "hvb.", "hvr.", "s.", "b.", "r."].iter().any(|prefix| text.starts_with(prefix));
+    if reserved || text.contains('.') || text.is_empty() || text.len() > 512 {
+        return Err(Error::invalid("custom token ID cannot be empty, contain '.' or begin with a reserved prefix"));
+    }
+    Ok(id)
+}
+
+fn display_name(wish: Option<&str>) -> String {
+    let Some(wish) = wish.filter(|wish| !wish.is_empty()) else { return "token".to_owned() };
+    let clean: String = wish.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    format!("token-{}", clean.trim_matches('-'))
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct ByToken {
+    token: Option<SecretString>,
+    increment: Ttl,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct ByAccessor {
+    accessor: String,
+    increment: Ttl,
+}
+
+#[derive(Serialize)]
+struct Shown {
+    accessor: String,
+    bound_cidrs: Option<Vec<String>>,
+    creation_time: i64,
+    creation_ttl: u64,
+    display_name: String,
+    entity_id: String,
+    expire_time: Option<String>,
+    explicit_max_ttl: u64,
+    id: Disclosed<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issue_time: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_renewal: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_renewal_time: Option<i64>,
+    meta: Option<std::collections::BTreeMap<String, String>>,
+    num_uses: u64,
+    orphan: bool,
+    path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    period: Option<u64>,
+    policies: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    identity_policies: Vec<String>,
+    renewable: bool,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    role: String,
+    ttl: u64,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hard_expiry: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limited_by: Option<&'static str>,
+}
+
+fn shown(cx: &Cx<TokenEngine>, record: &Record, id: SecretString) -> Data<Shown> {
+    let now = cx.now();
+    let hard = record.hard_expiry(cx.mount().max_ttl);
+    let cidrs: Vec<String> = record.bound_cidrs.iter().map(ToString::to_string).collect();
+    Data(Shown {
+        accessor: record.accessor.clone(),
+        bound_cidrs: (!cidrs.is_empty()).then_some(cidrs),
+        creation_time: record.created.as_second(),
+        creation_ttl: record.ttl.as_secs(),
+        display_name: record.display_name.to_string(),
+        entity_id: record.entity_id.to_string(),
+        expire_time: record.expires.map(|end| end.to_string()),
+        explicit_max_ttl: record.explicit_max_ttl.as_secs(),
+        id: id.disclose(),
+        issue_time: record.expires.map(|_| record.created.to_string()),
+        last_renewal: record.last_renewal.map(|at| at.to_string()),
+        last_renewal_time: record.last_renewal.map(|at| at.as_second()),
+        meta: (!record.meta.is_empty()).then(|| (*record.meta).clone()),
+        num_uses: record.uses_left,
+        orphan: record.is_orphan(),
+        path: record.path.to_string(),
+        period: (!record.period.is_zero()).then(|| record.period.as_secs()),
+        policies: record.policies.to_vec(),
+        identity_policies: record.identity_policies.to_vec(),
+        renewable: record.renewable,
+        role: record.role.clone(),
+        ttl: record.expires.map_or(0, |end| clock::between(now, end).as_secs()),
+        kind: if record.kind == TokenKind::Batch { "batch" } else { "service" },
+        hard_expiry: hard.map(|(end, _)| end.to_string()),
+        limited_by: hard.map(|(_, why)| why),
+    })
+}
+
+fn required(token: Option<SecretString>) -> Result<SecretString, Error> {
+    token.filter(|token| !token.is_empty()).ok_or_else(|| Error::invalid("missing token: give it in the field \"token\""))
+}
+
+async fn lookup(cx: Cx<TokenEngine>, (): (), by: ByToken) -> Result<Data<Shown>, Error> {
+    let Some(token) = by.token else { return lookup_self(cx, ()).await };
+    let found = cx.engine().tokens.lookup(&token).await?;
+    let (_, record) = found.ok_or_else(bad_token)?;
+    Ok(shown(&cx, &record, token))
+}
+
+async fn lookup_self(cx: Cx<TokenEngine>, (): ()) -> Result<Data<Shown>, Error> {
+    let token = own_token(&cx)?;
+    let (_, record) = cx.engine().tokens.lookup(&token).await?.ok_or_else(bad_token)?;
+    Ok(shown(&cx, &record, token))
+}
+
+async fn lookup_accessor(cx: Cx<TokenEngine>, (): (), by: ByAccessor) -> Result<Data<Shown>, Error> {
+    let (_, record) = accessed(&cx, &by).await?;
+    Ok(shown(&cx, &record, SecretString::new(String::new())))
+}
+
+/// The caller's own token.
+fn own_token(cx: &Cx<TokenEngine>) -> Result<SecretString, Error> {
+    let token = cx.token().ok_or(Error::Denied(Refusal::MissingToken))?;
+    // EXPOSE: given back to the one who sent it.
+    Ok(SecretString::new(token.expose().clone()))
+}
+
+fn bad_token() -> Error {
+    Error::Denied(Refusal::Other("bad token".to_owned()))
+}
+
+async fn accessed(cx: &Cx<TokenEngine>, by: &ByAccessor) -> Result<(TokenId, Arc<Record>), Error> {
+    if by.accessor.is_empty() {
+        return Err(Error::invalid("missing accessor: give it in the field \"accessor\""));
+    }
+    let tokens = &cx.engine().tokens;
+    let invalid = || Error::Denied(Refusal::Other("invalid accessor".to_owned()));
+    let id = tokens.by_accessor(&by.accessor).await?.ok_or_else(invalid)?;
+    let record = tokens.find(&id).await?.ok_or_else(invalid)?;
+    Ok((id, record))
+}
+
+async fn renew(cx: Cx<TokenEngine>, (): (), by: ByToken) -> Result<Answer, Error> {
+    let token = match by.token {
+        Some(token) => token,
+        None => own_token(&cx)?,
+    };
+    renew_token(&cx, token, by.increment).await
+}
+
+async fn renew_self(cx: Cx<TokenEngine>, (): (), by: ByToken) -> Result<Answer, Error> {
+    let token = own_token(&cx)?;
+    renew_token(&cx, token, by.increment).await
+}
+
+async fn renew_token(cx: &Cx<TokenEngine>, token: SecretString, increment: Ttl) -> Result<Answer, Error> {
+    // EXPOSE: returned to the one who sent it.
+    let text = token.expose().clone();
+    if text.starts_with(crate::format::BATCH) {
+        return Err(Error::invalid("batch tokens cannot be renewed"));
+    }
+    let id = cx.engine().tokens.id(&token);
+    renewed(cx, &id, increment, text).await
+}
+
+async fn renew_accessor(cx: Cx<TokenEngine>, (): (), by: ByAccessor) -> Result<Answer, Error> {
+    let (id, _) = accessed(&cx, &by).await?;
+    renewed(&cx, &id, by.increment, String::new()).await
+}
+
+async fn renewed(cx: &Cx<TokenEngine>, id: &TokenId, increment: Ttl, token: String) -> Result<Answer, Error> {
+    let tokens = &cx.engine().tokens;
+    let max = cx.mount().max_ttl;
+    let (record, left, warnings) = tokens.renew(cx.view().tx(), id, increment.set(), max).await?;
+    let auth = Box::new(record.auth(token, left));
+    Ok(Answer { auth: Some(auth), warnings, ..Answer::default() })
+}
+
+async fn revoke(cx: Cx<TokenEngine>, (): (), by: ByToken) -> Result<Done, Error> {
+    let token = required(by.token)?;
+    // EXPOSE: only its prefix is looked at.
+    if token.expose().starts_with(crate::format::BATCH) {
+        return Err(Error::invalid("batch tokens cannot be revoked"));
+    }
+    revoke_id(&cx, &cx.engine().tokens.id(&token)).await
+}
+
+async fn revoke_self(cx: Cx<TokenEngine>, (): ()) -> Result<Done, Error> {
+    let caller = Arc::clone(cx.holder()?);
+    if caller.kind == TokenKind::Batch {
+        return Err(Error::invalid("batch tokens cannot be revoked"));
+    }
+    revoke_id(&cx, &caller.id).await
+}
+
+async fn revoke_accessor(cx: Cx<TokenEngine>, (): (), by: ByAccessor) -> Result<Done, Error> {
+    let (id, _) = accessed(&cx, &by).await?;
+    revoke_id(&cx, &id).await
+}
+
+/// Marks the token in the request's commit; the expirer, woken by the pipeline after it, does the rest.
+async fn revoke_id(cx: &Cx<TokenEngine>, id: &TokenId) -> Result<Done, Error> {
+    cx.engine().tokens.revoke(cx.view().tx(), id).await?;
+    Ok(Done)
+}
+
+async fn revoke_orphan(cx: Cx<TokenEngine>, (): (), by: ByToken) -> Result<Done, Error> {
+    let token = required(by.token)?;
+    let tokens = &cx.engine().tokens;
+    let id = tokens.id(&token);
+    match tokens.revoke_orphan(cx.view().tx(), &id).await? {
+        true => Ok(Done),
+        false => Err(Error::invalid("token to revoke not found")),
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Paging {
+    after: Option<String>,
+    limit: Option<Count>,
+}
+
+const MOST: usize = 100_000;
+
+async fn accessors(cx: Cx<TokenEngine>, (): (), paging: Paging) -> Result<Keys, Error> {
+    let limit = paging.limit.map_or(MOST, |limit| usize::try_from(limit.0).unwrap_or(MOST));
+    let (keys, _) = cx.engine().tokens.accessors(paging.after.as_deref(), limit.clamp(1, MOST)).await?;
+    Ok(keys.into())
+}
+
+async fn list_roles(cx: Cx<TokenEngine>, (): (), paging: Paging) -> Result<Keys, Error> {
+    let limit = paging.limit.map_or(MOST, |limit| usize::try_from(limit.0).unwrap_or(MOST));
+    let roles = cx.view().tx().view(role::PREFIX);
+    Ok(roles.list("", paging.after.as_deref(), limit.clamp(1, MOST)).await?.into())
+}
+
+async fn read_role(cx: Cx<TokenEngine>, name: Name) -> Result<Option<Data<Role>>, Error> {
+    Ok(role::load(cx.view().tx(), name.as_str()).await?.map(Data))
+}
+
+async fn role_exists(cx: Cx<TokenEngine>, name: Name) -> Result<bool, Error> {
+    Ok(role::load(cx.view().tx(), name.as_str()).await?.is_some())
+}
+
+async fn write_role(cx: Cx<TokenEngine>, name: Name, input: RoleInput) -> Result<Done, Error> {
+    let name = name.to_lowercase();
+    let tx = cx.view().tx();
+    let mut role = role::load(tx, name.as_str()).await?.unwrap_or_else(|| Role::new(&name));
+    role.apply(input)?;
+    tx.put_json(role::key(name.as_str()), &role)?;
+    Ok(Done)
+}
+
+async fn delete_role(cx: Cx<TokenEngine>, name: Name) -> Result<Done, Error> {
+    cx.view().tx().delete(role::key(name.as_str()));
+    Ok(Done)
+}
+
+/// Everything about a token is in one commit, so nothing dangles; what is due is looked at now.
+async fn tidy(cx: Cx<TokenEngine>, (): ()) -> Result<Answer, Error> {
+    cx.engine().tokens.leases().wake();
+    let warning = "Tidy operation successfully started. Any information from the operation will be printed to the server logs.";
+    Ok(Answer { status: Some(202), warnings: vec![warning.to_owned()], ..Answer::default() })
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Tie {
+    grace: Ttl,
+    beat: Flag,
+}
+
+async fn tie(cx: Cx<TokenEngine>, (): (), tie: Tie) -> Result<Answer, Error> {
+    let caller = cx.holder()?;
+    if caller.kind == TokenKind::Batch || caller.expires.is_none() {
+        return Err(Error::invalid("only service tokens that end can be tied to a process"));
+    }
+    let engine = cx.engine();
+    if tie.beat.0 {
+        engine.liveness.beat(&caller.id)?;
+        return Ok(Answer::default());
+    }
+    let grace = if tie.grace.is_zero() { Duration::from_secs(10) } else { tie.grace.0 };
+    if grace < liveness::SHORTEST || grace > liveness::LONGEST {
+        return Err(Error::invalid("grace: use a duration from 1s to 1h"));
+    }
+    engine.tokens.bind(cx.view().tx(), &caller.id, grace).await?;
+    cx.checkpoint().await?;
+    let frames = engine.liveness.attach(caller.id.clone(), grace);
+    Ok(Answer { body: Body::Stream(frames), ..Answer::default() })
+}
