@@ -1,0 +1,33 @@
+//! What the author of an auth method imports besides `engine`: the `token_*` settings that all login roles share
+//! ([`TokenSettings`]), the body of a role that has them ([`role_body`]), and address ranges ([`cidr`]).
+
+pub mod cidr;
+mod settings;
+
+use std::net::IpAddr;
+
+use engine::{Cx, Error, Refusal, parse_body};
+use serde::de::DeserializeOwned;
+
+pub use settings::{OLD_NAMES, TokenFields, TokenSettings};
+
+/// Reads the body of a role: the method's own fields and the shared `token_*` fields beside them. `old_names` are the
+/// former names of shared fields that this method takes (see [`OLD_NAMES`]). A field that neither knows becomes a
+/// warning.
+pub fn role_body<E, T: DeserializeOwned>(cx: &Cx<E>, old_names: &[&str]) -> Result<(T, TokenFields), Error> {
+    let (own, unknown) = parse_body::<T>(cx.body())?;
+    let (mut shared, unknown_too) = parse_body::<TokenFields>(cx.body())?;
+    shared.keep_old_names(old_names);
+    let old = |field: &str| OLD_NAMES.contains(&field) && !old_names.contains(&field);
+    let ignored: Vec<&str> =
+        unknown.iter().map(String::as_str).filter(|field| unknown_too.contains(*field) || old(field)).collect();
+    if !ignored.is_empty() {
+        cx.warn(format!("Endpoint ignored these unrecognized parameters: [{}]", ignored.join(" ")));
+    }
+    Ok((own, shared))
+}
+
+/// Turns a login away that comes from outside the addresses its token would be bound to.
+pub fn check_address(bound_cidrs: &[String], remote: Option<IpAddr>) -> Result<(), Error> {
+    if cidr::allows(bound_cidrs, remote) { Ok(()) } else { Err(Error::Denied(Refusal::Address)) }
+}
