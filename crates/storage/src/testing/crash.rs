@@ -12,7 +12,7 @@ use crate::{Batch, BoxFuture, Changes, CommitError, Entry, Error, Key, Page, Rev
 /// above neither goes on nor cleans up: exactly what a killed process does. What was committed is in the store below,
 /// over which the test then starts its server anew.
 ///
-/// ```ignore
+/// ```text
 /// for n in 0.. {
 ///     let disk: Arc<dyn Store> = Memory::new();
 ///     let store = CrashStore::new(disk.clone(), n, When::Before);
