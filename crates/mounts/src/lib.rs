@@ -1,1 +1,449 @@
 //! What is mounted where.
+//!
+//! Each mount is one entry at `sys/mount/<uuid>`, so enabling one does not rewrite the others, and their number is not
+//! limited by the size of an entry. In memory there is a table by path; finding a mount costs a look-up per segment of
+//! the path, whatever the number of mounts.
+
+mod entry;
+
+use std::{collections::BTreeMap, collections::HashMap, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use clock::Clock;
+use engine::{Kind, Opening};
+use gate::{Backend, Error, MountClass, MountInfo};
+use storage::{Key, Scan, Store, Tx};
+
+pub use entry::{Config, Entry};
+
+/// The life of leases where the mount says nothing: 32 days.
+pub const DEFAULT_TTL: Duration = Duration::from_secs(2_764_800);
+/// The longest life of leases where the mount says nothing: 32 days.
+pub const MAX_TTL: Duration = Duration::from_secs(2_764_800);
+
+/// The mounts of the server.
+pub struct Mounts {
+    store: Arc<dyn Store>,
+    clock: Clock,
+    kinds: &'static [Kind],
+    limits: Limits,
+    table: ArcSwap<Table>,
+    changing: tokio::sync::Mutex<()>,
+}
+
+/// The lives of leases where a mount says nothing, from the configuration file.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The life of a lease.
+    pub default_ttl: Duration,
+    /// The longest life of a lease.
+    pub max_ttl: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { default_ttl: DEFAULT_TTL, max_ttl: MAX_TTL }
+    }
+}
+
+#[derive(Clone, Default)]
+struct Table {
+    by_path: HashMap<Arc<str>, Arc<Mounted>>,
+    by_uuid: HashMap<Arc<str>, Arc<Mounted>>,
+}
+
+/// A mount with its engine.
+pub struct Mounted {
+    /// The stored entry.
+    pub entry: Entry,
+    /// What engines and the audit log may know.
+    pub info: Arc<MountInfo>,
+    /// The engine.
+    pub backend: Arc<dyn Backend>,
+    /// Where its storage lies.
+    pub prefix: Arc<str>,
+    /// Whether it is part of the program.
+    pub builtin: bool,
+}
+
+/// A mount that is part of the program.
+pub struct Builtin {
+    /// Its path.
+    pub path: &'static str,
+    /// Its type.
+    pub kind: &'static str,
+    /// Its class.
+    pub class: MountClass,
+    /// What it is.
+    pub description: &'static str,
+    /// The engine.
+    pub backend: Arc<dyn Backend>,
+}
+
+/// What to mount.
+#[derive(Clone, Debug, Default)]
+pub struct NewMount {
+    /// The path, with or without slashes around; auth methods without `auth/`.
+    pub path: String,
+    /// The type.
+    pub kind: String,
+    /// What it is for.
+    pub description: String,
+    /// Its settings.
+    pub config: Config,
+    /// Its options.
+    pub options: BTreeMap<String, String>,
+    /// Kept and shown; there is one node.
+    pub local: bool,
+    /// Kept and shown.
+    pub seal_wrap: bool,
+}
+
+impl Mounts {
+    /// Loads the table. Mounts of a kind that this build does not know are kept in storage and left out.
+    pub async fn load(
+        store: Arc<dyn Store>,
+        clock: Clock,
+        kinds: &'static [Kind],
+        limits: Limits,
+        builtins: Vec<Builtin>,
+    ) -> Result<Self, Error> {
+        let mounts = Self {
+            store,
+            clock,
+            kinds,
+            limits,
+            table: ArcSwap::default(),
+            changing: tokio::sync::Mutex::default(),
+        };
+        let mut stored = mounts.stored().await?;
+        let mut table = Table::default();
+        for builtin in builtins {
+            let at = stored.iter().position(|entry| entry.path == builtin.path);
+            let entry = match at {
+                Some(at) => stored.swap_remove(at),
+                None => mounts.store_builtin(&builtin).await?,
+            };
+            table.insert(mounts.mounted_builtin(entry, builtin));
+        }
+        for entry in stored {
+            let path = entry.path.clone();
+            match mounts.mounted(entry) {
+                Some(mounted) => table.insert(mounted),
+                None => tracing::error!(path, "a mount is of a kind that this version does not know; it is left out"),
+            }
+        }
+        mounts.table.store(Arc::new(table));
+        Ok(mounts)
+    }
+
+    /// The mount of a path, and the path inside it.
+    pub fn find<'a>(&self, path: &'a str) -> Option<(Arc<Mounted>, &'a str)> {
+        let table = self.table.load();
+        for (at, _) in path.match_indices('/') {
+            let (mount, rest) = path.split_at(at + 1);
+            if let Some(mounted) = table.by_path.get(mount) {
+                return Some((Arc::clone(mounted), rest));
+            }
+        }
+        // A path that names the mount itself without its slash.
+        table.by_path.get(format!("{path}/").as_str()).map(|mounted| (Arc::clone(mounted), ""))
+    }
+
+    /// The mount with this unchanging id, also one that is being removed.
+    pub fn by_uuid(&self, uuid: &str) -> Option<Arc<Mounted>> {
+        self.table.load().by_uuid.get(uuid).cloned()
+    }
+
+    /// The mount with this accessor.
+    pub fn by_accessor(&self, accessor: &str) -> Option<Arc<Mounted>> {
+        self.table.load().by_path.values().find(|mounted| &*mounted.info.accessor == accessor).cloned()
+    }
+
+    /// All mounts of a class by path.
+    pub fn list(&self, class: MountClass) -> BTreeMap<Arc<str>, Arc<Mounted>> {
+        let table = self.table.load();
+        let of_class = table.by_path.iter().filter(|(_, mounted)| mounted.info.class == class);
+        of_class.map(|(path, mounted)| (Arc::clone(path), Arc::clone(mounted))).collect()
+    }
+
+    /// The mounts that were being removed when the server stopped.
+    pub fn leaving(&self) -> Vec<Arc<Mounted>> {
+        self.table.load().by_uuid.values().filter(|mounted| mounted.entry.tainted).cloned().collect()
+    }
+
+    /// The kinds that can be mounted.
+    pub fn kinds(&self) -> &'static [Kind] {
+        self.kinds
+    }
+
+    /// Mounts something. The commit is its own.
+    pub async fn enable(&self, class: MountClass, new: NewMount) -> Result<Arc<Mounted>, Error> {
+        let _one = self.changing.lock().await;
+        let kind_name = match new.kind.as_str() {
+            "kv-v1" | "kv-v2" | "generic" => "kv",
+            name => name,
+        };
+        let mut options = new.options;
+        match new.kind.as_str() {
+            "kv-v2" => drop(options.insert("version".to_owned(), "2".to_owned())),
+            "kv-v1" => drop(options.insert("version".to_owned(), "1".to_owned())),
+            _ => {}
+        }
+        let kind = self.kind(class, kind_name)?;
+        let path = mount_path(class, &new.path)?;
+        self.check_free(&path)?;
+        let entry = Entry {
+            uuid: crypto::random::uuid(),
+            accessor: accessor(class, kind.name),
+            path,
+            kind: kind.name.to_owned(),
+            class: class.as_str().to_owned(),
+            description: new.description,
+            config: new.config,
+            options,
+            local: new.local,
+            seal_wrap: new.seal_wrap,
+            tainted: false,
+            created: self.clock.now(),
+        };
+        entry.config.check(self.limits)?;
+        self.save(&entry).await?;
+        let mounted = self.mounted(entry).ok_or_else(|| Error::internal("a kind just found is not known"))?;
+        self.change(|table| table.insert(Arc::clone(&mounted)));
+        Ok(mounted)
+    }
+
+    /// Changes a mount's settings. The engine goes on with the new ones.
+    pub async fn tune(&self, path: &str, change: impl FnOnce(&mut Entry) -> Result<(), Error>) -> Result<(), Error> {
+        let _one = self.changing.lock().await;
+        let mounted = self.exactly(path)?;
+        let mut entry = mounted.entry.clone();
+        change(&mut entry)?;
+        entry.config.check(self.limits)?;
+        self.save(&entry).await?;
+        let info = Arc::new(entry.info(kind_text(&mounted.info), self.limits));
+        let tuned = Arc::new(Mounted {
+            entry,
+            info,
+            backend: Arc::clone(&mounted.backend),
+            prefix: Arc::clone(&mounted.prefix),
+            builtin: mounted.builtin,
+        });
+        self.change(|table| table.insert(Arc::clone(&tuned)));
+        Ok(())
+    }
+
+    /// Moves a mount to another path of the same class.
+    pub async fn rename(&self, from: &str, to: &str) -> Result<(), Error> {
+        let _one = self.changing.lock().await;
+        let mounted = self.exactly(from)?;
+        if mounted.builtin {
+            return Err(Error::invalid(format!("cannot remount \"{from}\"")));
+        }
+        let to = mount_path(mounted.info.class, to.trim_start_matches("auth/"))?;
+        self.check_free(&to)?;
+        let mut entry = mounted.entry.clone();
+        entry.path = to;
+        self.save(&entry).await?;
+        let moved = self.mounted(entry).ok_or_else(|| Error::internal("a kind just used is not known"))?;
+        self.change(|table| {
+            table.by_path.remove(&mounted.info.path);
+            table.insert(moved);
+        });
+        mounted.backend.close().await;
+        Ok(())
+    }
+
+    /// Takes a mount out of the routes, durably, and marks it for removal; `None` if nothing is mounted there.
+    pub async fn taint(&self, path: &str) -> Result<Option<Arc<Mounted>>, Error> {
+        let _one = self.changing.lock().await;
+        let Ok(mounted) = self.exactly(path) else { return Ok(None) };
+        if mounted.builtin {
+            return Err(Error::invalid(format!("cannot unmount \"{path}\"")));
+        }
+        let mut entry = mounted.entry.clone();
+        entry.tainted = true;
+        self.save(&entry).await?;
+        let tainted = self.mounted_with(entry, &mounted);
+        self.change(|table| {
+            table.by_path.remove(&mounted.info.path);
+            table.by_uuid.insert(Arc::clone(&tainted.info.uuid), Arc::clone(&tainted));
+        });
+        Ok(Some(tainted))
+    }
+
+    /// Deletes what a tainted mount stored, and then the mount itself. Can be called again after an interruption.
+    pub async fn remove(&self, mounted: &Mounted) -> Result<(), Error> {
+        mounted.backend.close().await;
+        loop {
+            let scan = Scan { prefix: mounted.prefix.to_string(), after: None, limit: 500, values: false };
+            let page = self.store.scan(&scan).await?;
+            let tx = Tx::new(Arc::clone(&self.store));
+            for (key, _) in &page.entries {
+                tx.delete(key.clone());
+            }
+            if !page.more {
+                tx.delete(key(&mounted.entry.uuid));
+            }
+            tx.commit().await?;
+            if !page.more {
+                break;
+            }
+        }
+        let _one = self.changing.lock().await;
+        self.change(|table| drop(table.by_uuid.remove(&mounted.info.uuid)));
+        Ok(())
+    }
+
+    /// Ends the engines: the server seals.
+    pub async fn close(&self) {
+        let table = self.table.swap(Arc::default());
+        for mounted in table.by_uuid.values() {
+            mounted.backend.close().await;
+        }
+    }
+
+    /// The mount at exactly this path.
+    pub fn exactly(&self, path: &str) -> Result<Arc<Mounted>, Error> {
+        let wanted = format!("{}/", path.trim_matches('/'));
+        let found = self.table.load().by_path.get(wanted.as_str()).cloned();
+        found.ok_or_else(|| Error::invalid(format!("no mount at \"{wanted}\"")))
+    }
+
+    fn kind(&self, class: MountClass, name: &str) -> Result<&'static Kind, Error> {
+        let of_class = || self.kinds.iter().filter(move |kind| kind.class == class);
+        of_class().find(|kind| kind.name == name).ok_or_else(|| {
+            let known = of_class().map(|kind| kind.name).collect::<Vec<_>>().join(", ");
+            Error::invalid(format!("plugin not found in the catalog: {name}; the {} kinds are {known}", class.as_str()))
+        })
+    }
+
+    fn check_free(&self, path: &str) -> Result<(), Error> {
+        let table = self.table.load();
+        let clash = table.by_path.keys().find(|other| path.starts_with(&***other) || other.starts_with(path));
+        match clash {
+            None => Ok(()),
+            Some(other) if **other == *path => Err(Error::invalid(format!("path is already in use at {path}"))),
+            Some(other) => Err(Error::invalid(format!("existing mount at {other} conflicts with {path}"))),
+        }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Table)) {
+        let mut table = Table::clone(&self.table.load());
+        change(&mut table);
+        self.table.store(Arc::new(table));
+    }
+
+    async fn stored(&self) -> Result<Vec<Entry>, Error> {
+        let mut entries = Vec::new();
+        let mut after = None;
+        loop {
+            let page = self.store.scan(&Scan { prefix: PREFIX.to_owned(), after, limit: 500, values: true }).await?;
+            for (key, stored) in &page.entries {
+                let entry = serde_json::from_slice(&stored.value)
+                    .map_err(|_| Error::internal(format!("{} does not hold a mount", key.as_str())))?;
+                entries.push(entry);
+            }
+            after = page.entries.last().map(|(key, _)| key.as_str().to_owned());
+            if !page.more {
+                return Ok(entries);
+            }
+        }
+    }
+
+    async fn save(&self, entry: &Entry) -> Result<(), Error> {
+        let tx = Tx::new(Arc::clone(&self.store));
+        tx.put_json(key(&entry.uuid), entry)?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    async fn store_builtin(&self, builtin: &Builtin) -> Result<Entry, Error> {
+        let entry = Entry {
+            uuid: crypto::random::uuid(),
+            accessor: accessor(builtin.class, builtin.kind),
+            path: builtin.path.to_owned(),
+            kind: builtin.kind.to_owned(),
+            class: builtin.class.as_str().to_owned(),
+            description: builtin.description.to_owned(),
+            config: Config::default(),
+            options: BTreeMap::new(),
+            local: false,
+            seal_wrap: false,
+            tainted: false,
+            created: self.clock.now(),
+        };
+        self.save(&entry).await?;
+        Ok(entry)
+    }
+
+    fn mounted_builtin(&self, entry: Entry, builtin: Builtin) -> Arc<Mounted> {
+        let info = Arc::new(entry.info(builtin.kind, self.limits));
+        // Parts of the program share the top of the store; they name their own keys in full.
+        let prefix = if builtin.kind == "cubbyhole" { "cubbyhole/" } else { "sys/" };
+        Arc::new(Mounted { entry, info, backend: builtin.backend, prefix: prefix.into(), builtin: true })
+    }
+
+    fn mounted(&self, entry: Entry) -> Option<Arc<Mounted>> {
+        let kind = self.kinds.iter().find(|kind| kind.name == entry.kind && kind.class.as_str() == entry.class)?;
+        let info = Arc::new(entry.info(kind.name, self.limits));
+        let backend = kind.open(Opening { mount: Arc::clone(&info), clock: self.clock.clone() });
+        let prefix = format!("mount/{}/", entry.uuid).into();
+        Some(Arc::new(Mounted { entry, info, backend, prefix, builtin: false }))
+    }
+
+    fn mounted_with(&self, entry: Entry, before: &Mounted) -> Arc<Mounted> {
+        Arc::new(Mounted {
+            entry,
+            info: Arc::clone(&before.info),
+            backend: Arc::clone(&before.backend),
+            prefix: Arc::clone(&before.prefix),
+            builtin: before.builtin,
+        })
+    }
+}
+
+impl Table {
+    fn insert(&mut self, mounted: Arc<Mounted>) {
+        self.by_uuid.insert(Arc::clone(&mounted.info.uuid), Arc::clone(&mounted));
+        if !mounted.entry.tainted {
+            self.by_path.insert(Arc::clone(&mounted.info.path), mounted);
+        }
+    }
+}
+
+const PREFIX: &str = "sys/mount/";
+
+fn key(uuid: &str) -> Key {
+    Key::from(format!("{PREFIX}{uuid}"))
+}
+
+fn kind_text(info: &MountInfo) -> &'static str {
+    info.kind
+}
+
+fn accessor(class: MountClass, kind: &str) -> String {
+    let random: String = crypto::random::bytes::<4>().iter().map(|byte| format!("{byte:02x}")).collect();
+    match class {
+        MountClass::Auth => format!("auth_{kind}_{random}"),
+        MountClass::Secret => format!("{kind}_{random}"),
+    }
+}
+
+/// The full path of a new mount.
+fn mount_path(class: MountClass, text: &str) -> Result<String, Error> {
+    let path = text.trim_matches('/');
+    let parsed = api::ReqPath::new(path).map_err(|why| Error::invalid(format!("mount path: {why}")))?;
+    if path.is_empty() || path.contains(['*', '+']) || parsed.as_str().chars().any(char::is_whitespace) {
+        return Err(Error::invalid("mount path: it must not be empty nor contain '*', '+' or spaces"));
+    }
+    let first = path.split('/').next().unwrap_or_default();
+    if class == MountClass::Secret && matches!(first, "sys" | "auth" | "identity" | "cubbyhole" | "audit") {
+        return Err(Error::invalid(format!("cannot mount under the reserved path \"{first}/\"")));
+    }
+    Ok(match class {
+        MountClass::Auth => format!("auth/{path}/"),
+        MountClass::Secret => format!("{path}/"),
+    })
+}

@@ -1,0 +1,110 @@
+//! The stored form of a mount.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use api::Ttl;
+use clock::Timestamp;
+use gate::{Error, MountClass, MountInfo};
+use serde::{Deserialize, Serialize};
+
+use crate::Limits;
+
+/// A mount, as stored.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Entry {
+    /// A random id that never changes.
+    pub uuid: String,
+    /// See [`MountInfo::accessor`].
+    pub accessor: String,
+    /// The full path with its trailing slash.
+    pub path: String,
+    /// The type.
+    pub kind: String,
+    /// `secret` or `auth`.
+    pub class: String,
+    /// What it is for.
+    pub description: String,
+    /// Its settings.
+    pub config: Config,
+    /// Its options.
+    pub options: BTreeMap<String, String>,
+    /// Kept and shown.
+    pub local: bool,
+    /// Kept and shown.
+    pub seal_wrap: bool,
+    /// It is being removed.
+    pub tainted: bool,
+    /// When it was mounted.
+    pub created: Timestamp,
+}
+
+/// The settings of a mount that can be tuned.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Config {
+    /// The life of leases; zero takes the system's.
+    pub default_lease_ttl: Ttl,
+    /// The longest life of leases; zero takes the system's.
+    pub max_lease_ttl: Ttl,
+    /// Kept and shown.
+    pub force_no_cache: bool,
+    /// Top-level request keys that the audit log keeps in clear.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub audit_non_hmac_request_keys: Vec<String>,
+    /// Top-level reply keys that the audit log keeps in clear.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub audit_non_hmac_response_keys: Vec<String>,
+    /// `unauth`: shown to those without a token; `hidden` or empty: not.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub listing_visibility: String,
+    /// Request headers that the engine sees.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub passthrough_request_headers: Vec<String>,
+    /// Reply headers that the engine may set.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub allowed_response_headers: Vec<String>,
+    /// The kind of tokens a login makes.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub token_type: String,
+}
+
+impl Config {
+    /// Refuses settings that contradict each other.
+    pub(crate) fn check(&self, limits: Limits) -> Result<(), Error> {
+        let max = self.max_lease_ttl.set().unwrap_or(limits.max_ttl);
+        if self.default_lease_ttl.set().is_some_and(|default| default > max) {
+            return Err(Error::invalid(format!(
+                "default_lease_ttl: {}s is longer than the maximum of {}s; raise max_lease_ttl or lower it",
+                self.default_lease_ttl.as_secs(),
+                max.as_secs()
+            )));
+        }
+        if !matches!(self.listing_visibility.as_str(), "" | "hidden" | "unauth") {
+            return Err(Error::invalid("listing_visibility: use \"hidden\" or \"unauth\""));
+        }
+        if !matches!(self.token_type.as_str(), "" | "service" | "batch" | "default-service" | "default-batch") {
+            return Err(Error::invalid("token_type: use service, batch, default-service or default-batch"));
+        }
+        Ok(())
+    }
+}
+
+impl Entry {
+    /// What engines and the audit log may know.
+    pub(crate) fn info(&self, kind: &'static str, limits: Limits) -> MountInfo {
+        let max_ttl = self.config.max_lease_ttl.set().unwrap_or(limits.max_ttl);
+        let default_ttl = self.config.default_lease_ttl.set().unwrap_or(limits.default_ttl);
+        MountInfo {
+            uuid: self.uuid.as_str().into(),
+            accessor: self.accessor.as_str().into(),
+            path: self.path.as_str().into(),
+            kind,
+            class: if self.class == "auth" { MountClass::Auth } else { MountClass::Secret },
+            options: self.options.clone().into(),
+            default_ttl: Duration::min(default_ttl, max_ttl),
+            max_ttl,
+            clear_request_keys: self.config.audit_non_hmac_request_keys.clone().into(),
+            clear_response_keys: self.config.audit_non_hmac_response_keys.clone().into(),
+        }
+    }
+}
