@@ -26,6 +26,8 @@ pub struct Answer {
     pub auth: Option<Box<api::Auth>>,
     /// Whether the data is repeated at the top level of the reply, as some `sys/` routes do.
     pub flat: bool,
+    /// A token that the commit revokes: the reply waits, within reason, until all that it leased is gone too.
+    pub ends: Option<crate::TokenId>,
     /// Headers of the reply.
     pub headers: Vec<(&'static str, String)>,
 }

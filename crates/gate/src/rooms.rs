@@ -125,7 +125,13 @@ pub trait Authenticate: Sync {
 /// Decides what a caller may do.
 pub trait Authorise: Sync {
     /// The decision about this request.
-    fn decide(&self, caller: &Caller, operation: Operation, endpoint: &Endpoint, request: &Request) -> Result<Decision, Error>;
+    fn decide<'a>(
+        &'a self,
+        caller: &'a Caller,
+        operation: Operation,
+        endpoint: &'a Endpoint,
+        request: &'a Request,
+    ) -> BoxFuture<'a, Result<Decision, Error>>;
 }
 
 /// Writes a request into the audit log.
@@ -208,7 +214,7 @@ impl Authenticated {
         let facts = &mut self.0;
         if let Some(caller) = &facts.caller {
             let endpoint = facts.endpoint.as_ref().unwrap_or(&nothing);
-            match policies.decide(caller, operation, endpoint, &facts.request) {
+            match policies.decide(caller, operation, endpoint, &facts.request).await {
                 Ok(decision) => {
                     let refusal = (!decision.allowed).then(|| crate::Refusal::Policy(decision.reason.clone()));
                     facts.decision = Some(decision);

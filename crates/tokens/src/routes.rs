@@ -404,7 +404,7 @@ async fn renewed(cx: &Cx<TokenEngine>, id: &TokenId, increment: Ttl, token: Stri
     Ok(Answer { auth: Some(auth), warnings, ..Answer::default() })
 }
 
-async fn revoke(cx: Cx<TokenEngine>, (): (), by: ByToken) -> Result<Done, Error> {
+async fn revoke(cx: Cx<TokenEngine>, (): (), by: ByToken) -> Result<Answer, Error> {
     let token = required(by.token)?;
     // EXPOSE: only its prefix is looked at.
     if token.expose().starts_with(crate::format::BATCH) {
@@ -413,7 +413,7 @@ async fn revoke(cx: Cx<TokenEngine>, (): (), by: ByToken) -> Result<Done, Error>
     revoke_id(&cx, &cx.engine().tokens.id(&token)).await
 }
 
-async fn revoke_self(cx: Cx<TokenEngine>, (): ()) -> Result<Done, Error> {
+async fn revoke_self(cx: Cx<TokenEngine>, (): ()) -> Result<Answer, Error> {
     let caller = Arc::clone(cx.holder()?);
     if caller.kind == TokenKind::Batch {
         return Err(Error::invalid("batch tokens cannot be revoked"));
@@ -421,15 +421,15 @@ async fn revoke_self(cx: Cx<TokenEngine>, (): ()) -> Result<Done, Error> {
     revoke_id(&cx, &caller.id).await
 }
 
-async fn revoke_accessor(cx: Cx<TokenEngine>, (): (), by: ByAccessor) -> Result<Done, Error> {
+async fn revoke_accessor(cx: Cx<TokenEngine>, (): (), by: ByAccessor) -> Result<Answer, Error> {
     let (id, _) = accessed(&cx, &by).await?;
     revoke_id(&cx, &id).await
 }
 
 /// Marks the token in the request's commit; the expirer, woken by the pipeline after it, does the rest.
-async fn revoke_id(cx: &Cx<TokenEngine>, id: &TokenId) -> Result<Done, Error> {
+async fn revoke_id(cx: &Cx<TokenEngine>, id: &TokenId) -> Result<Answer, Error> {
     cx.engine().tokens.revoke(cx.view().tx(), id).await?;
-    Ok(Done)
+    Ok(Answer { ends: Some(id.clone()), ..Answer::default() })
 }
 
 async fn revoke_orphan(cx: Cx<TokenEngine>, (): (), by: ByToken) -> Result<Done, Error> {
