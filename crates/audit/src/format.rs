@@ -1,0 +1,233 @@
+//! Formats an entry as one line of JSON in Vault's layout, with the hashes of one device.
+
+use clock::Timestamp;
+
+use crate::{
+    entry::{Auth, Data, Entry, Granting, Header, PolicyResults, Request, Response, Role, Sensitive, WrapInfo},
+    hashing::{Hasher, Tag},
+    json::{Object, write_list, write_tag, write_text},
+    options::Common,
+    scan::{Rules, write_data},
+};
+
+/// How one device writes its entries: its salt and its options.
+#[derive(Clone, Debug)]
+pub struct Format {
+    hasher: Hasher,
+    common: Common,
+}
+
+impl Format {
+    /// The format of a device with this salt and these options.
+    pub fn new(hasher: Hasher, common: Common) -> Self {
+        Self { hasher, common }
+    }
+
+    /// The device's keyed hash.
+    pub fn hasher(&self) -> &Hasher {
+        &self.hasher
+    }
+
+    pub(crate) fn skips_test(&self) -> bool {
+        self.common.skip_test
+    }
+
+    /// The entry as one line: the device's prefix, a JSON object without line breaks, a line feed.
+    pub fn line(&self, entry: &Entry<'_>) -> Vec<u8> {
+        let mut out = Vec::with_capacity(2048);
+        out.extend_from_slice(self.common.prefix.as_bytes());
+        Line::new(self, entry).write(&mut out);
+        out.push(b'\n');
+        out
+    }
+}
+
+/// One entry on its way into one line.
+struct Line<'a> {
+    entry: &'a Entry<'a>,
+    /// `None` if everything is written in clear.
+    hasher: Option<&'a Hasher>,
+    hash_accessors: bool,
+    elide: bool,
+}
+
+impl<'a> Line<'a> {
+    fn new(format: &'a Format, entry: &'a Entry<'a>) -> Self {
+        let hasher = (!format.common.log_raw).then_some(&format.hasher);
+        let elide = format.common.elide_list_responses && entry.request.operation == "list";
+        Self { entry, hasher, hash_accessors: format.common.hmac_accessor, elide }
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        let entry = self.entry;
+        let mut line = Object::begin(out);
+        line.time("time", entry.time);
+        line.text("type", entry.kind.as_str());
+        if let Some(auth) = entry.auth {
+            line.object("auth", |to| self.auth(to, auth));
+        }
+        line.object("request", |to| self.request(to, entry.request));
+        if let Some(response) = entry.response {
+            line.object("response", |to| self.response(to, response));
+        }
+        line.text("error", entry.error);
+        line.text("forwarded_from", entry.forwarded_from);
+        line.end();
+    }
+
+    fn auth(&self, to: &mut Object<'_>, auth: &Auth<'_>) {
+        self.token(to, "client_token", auth.client_token);
+        self.accessor(to, "accessor", auth.accessor);
+        to.text("display_name", auth.display_name);
+        to.texts("policies", auth.policies);
+        to.texts("token_policies", auth.token_policies);
+        to.texts("identity_policies", auth.identity_policies);
+        to.flag("no_default_policy", auth.no_default_policy);
+        if let Some(results) = &auth.policy_results {
+            to.object("policy_results", |to| policy_results(to, results));
+        }
+        to.pairs("metadata", auth.metadata);
+        to.number("num_uses", auth.num_uses);
+        to.number("remaining_uses", auth.remaining_uses);
+        to.text("entity_id", auth.entity_id);
+        to.flag("entity_created", auth.entity_created);
+        to.text("token_type", auth.token_type);
+        to.number("token_ttl", auth.token_ttl);
+        time(to, "token_issue_time", auth.token_issue_time);
+    }
+
+    fn request(&self, to: &mut Object<'_>, request: &Request<'_>) {
+        to.text("id", request.id);
+        to.text("client_id", request.client_id);
+        to.text("operation", request.operation);
+        to.text("actor", request.actor);
+        to.text("mount_point", request.mount_point);
+        to.text("mount_type", request.mount_type);
+        to.text("mount_accessor", request.mount_accessor);
+        to.text("mount_running_version", request.mount_running_version);
+        to.text("mount_class", request.mount_class);
+        self.token(to, "client_token", request.client_token);
+        self.accessor(to, "client_token_accessor", request.client_token_accessor);
+        to.object("namespace", |to| {
+            to.text("id", request.namespace.id);
+            to.text("path", request.namespace.path);
+        });
+        to.text("path", request.path);
+        self.data(to, &request.data, false);
+        to.flag("policy_override", request.policy_override);
+        to.text("remote_address", request.remote_address);
+        to.number("remote_port", u64::from(request.remote_port));
+        to.number("wrap_ttl", request.wrap_ttl);
+        self.headers(to, request.headers);
+        to.text("client_certificate_serial_number", request.client_certificate_serial_number);
+        to.text("lease_id", request.lease_id);
+        to.text("username", request.username);
+        to.text("serial", request.serial);
+    }
+
+    fn response(&self, to: &mut Object<'_>, response: &Response<'_>) {
+        if let Some(auth) = response.auth {
+            to.object("auth", |to| self.auth(to, auth));
+        }
+        to.text("mount_point", response.mount_point);
+        to.text("mount_type", response.mount_type);
+        to.text("mount_accessor", response.mount_accessor);
+        to.text("mount_running_plugin_version", response.mount_running_plugin_version);
+        to.text("mount_class", response.mount_class);
+        to.object("secret", |to| to.text("lease_id", response.lease_id));
+        self.data(to, &response.data, self.elide);
+        to.texts("warnings", response.warnings);
+        to.text("redirect", response.redirect);
+        if let Some(info) = &response.wrap_info {
+            to.object("wrap_info", |to| self.wrap_info(to, info));
+        }
+        self.headers(to, response.headers);
+    }
+
+    fn wrap_info(&self, to: &mut Object<'_>, info: &WrapInfo<'_>) {
+        to.number("ttl", info.ttl);
+        self.token(to, "token", info.token);
+        self.accessor(to, "accessor", info.accessor);
+        time(to, "creation_time", info.creation_time);
+        to.text("creation_path", info.creation_path);
+        self.accessor(to, "wrapped_accessor", info.wrapped_accessor);
+    }
+
+    fn data(&self, to: &mut Object<'_>, data: &Data<'_>, elide: bool) {
+        to.value("data", |out| write_data(data, &Rules { hasher: self.hasher, elide }, out));
+    }
+
+    /// Lines of the same name are gathered into one list.
+    fn headers(&self, to: &mut Object<'_>, headers: &[Header<'_>]) {
+        if headers.is_empty() {
+            return;
+        }
+        to.object("headers", |to| {
+            for group in headers.chunk_by(|one, other| one.name == other.name) {
+                let name = group.first().map_or("", |header| header.name);
+                write_list(to.key(name), group.iter(), |out, header| match self.hasher {
+                    Some(hasher) if header.hashed => write_tag(out, &hasher.tag(header.value.as_bytes())),
+                    _ => write_text(out, header.value),
+                });
+            }
+        });
+    }
+
+    fn token(&self, to: &mut Object<'_>, name: &str, token: Sensitive<'_>) {
+        let Sensitive(text) = token;
+        match self.hasher {
+            _ if text.is_empty() => {}
+            Some(hasher) => to.tag(name, &self.remembered(hasher, text)),
+            None => to.text(name, text),
+        }
+    }
+
+    fn accessor(&self, to: &mut Object<'_>, name: &str, accessor: &str) {
+        match self.hasher {
+            _ if accessor.is_empty() => {}
+            Some(hasher) if self.hash_accessors => to.tag(name, &self.remembered(hasher, accessor)),
+            _ => to.text(name, accessor),
+        }
+    }
+
+    /// The caller's token and accessor stand in a request's records four times: they are hashed once.
+    fn remembered(&self, hasher: &Hasher, text: &str) -> Tag {
+        let make = || hasher.tag(text.as_bytes());
+        let Some(memo) = self.entry.memo else { return make() };
+        if text == self.entry.request.client_token.0 {
+            memo.tag(hasher.id(), Role::Token, make)
+        } else if text == self.entry.request.client_token_accessor {
+            memo.tag(hasher.id(), Role::Accessor, make)
+        } else {
+            make()
+        }
+    }
+}
+
+fn policy_results(to: &mut Object<'_>, results: &PolicyResults<'_>) {
+    // A refusal says so outright, although what is false is left out elsewhere.
+    to.key("allowed").extend_from_slice(if results.allowed { b"true" } else { b"false" });
+    if !results.granting_policies.is_empty() {
+        write_list(to.key("granting_policies"), results.granting_policies.iter(), granting);
+    }
+}
+
+fn granting(out: &mut Vec<u8>, policy: &Granting<'_>) {
+    let mut to = Object::begin(out);
+    to.text("name", policy.name);
+    to.text("namespace_id", policy.namespace_id);
+    to.text("namespace_path", policy.namespace_path);
+    to.text("type", policy.kind);
+    to.text("rule", policy.rule);
+    to.number("line", u64::from(policy.line));
+    to.end();
+}
+
+fn time(to: &mut Object<'_>, name: &str, time: Option<Timestamp>) {
+    if let Some(time) = time {
+        to.time(name, time);
+    }
+}
+
+#[cfg(test)]
+mod tests;

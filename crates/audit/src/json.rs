@@ -1,0 +1,204 @@
+//! Writes JSON text straight into a buffer, leaving out what is empty. Keys come in the order of the calls.
+
+use clock::Timestamp;
+
+use crate::{
+    entry::{Pairs, Texts},
+    hashing::Tag,
+};
+
+/// An object in the making; [`Object::end`] closes it.
+pub(crate) struct Object<'b> {
+    out: &'b mut Vec<u8>,
+    empty: bool,
+}
+
+impl<'b> Object<'b> {
+    pub(crate) fn begin(out: &'b mut Vec<u8>) -> Self {
+        out.push(b'{');
+        Self { out, empty: true }
+    }
+
+    /// Writes `name`; the caller writes the value into the buffer that is returned.
+    pub(crate) fn key(&mut self, name: &str) -> &mut Vec<u8> {
+        if !self.empty {
+            self.out.push(b',');
+        }
+        self.empty = false;
+        write_text(self.out, name);
+        self.out.push(b':');
+        self.out
+    }
+
+    /// An object as a value. What it opened is taken back if nothing is written into it.
+    pub(crate) fn object(&mut self, name: &str, fill: impl FnOnce(&mut Object<'_>)) {
+        let (before, was_empty) = (self.out.len(), self.empty);
+        let mut inner = Object::begin(self.key(name));
+        fill(&mut inner);
+        if inner.empty {
+            self.out.truncate(before);
+            self.empty = was_empty;
+        } else {
+            self.out.push(b'}');
+        }
+    }
+
+    /// A value that is taken back if `write` says that there is none.
+    pub(crate) fn value(&mut self, name: &str, write: impl FnOnce(&mut Vec<u8>) -> bool) {
+        let (before, was_empty) = (self.out.len(), self.empty);
+        if !write(self.key(name)) {
+            self.out.truncate(before);
+            self.empty = was_empty;
+        }
+    }
+
+    pub(crate) fn text(&mut self, name: &str, text: &str) {
+        if !text.is_empty() {
+            write_text(self.key(name), text);
+        }
+    }
+
+    pub(crate) fn tag(&mut self, name: &str, tag: &Tag) {
+        write_tag(self.key(name), tag);
+    }
+
+    pub(crate) fn number(&mut self, name: &str, number: u64) {
+        if number != 0 {
+            write_number(self.key(name), number);
+        }
+    }
+
+    /// Written only if it is set.
+    pub(crate) fn flag(&mut self, name: &str, flag: bool) {
+        if flag {
+            self.key(name).extend_from_slice(b"true");
+        }
+    }
+
+    pub(crate) fn time(&mut self, name: &str, time: Timestamp) {
+        write_time(self.key(name), time);
+    }
+
+    pub(crate) fn texts(&mut self, name: &str, texts: Texts<'_>) {
+        if texts.is_empty() {
+            return;
+        }
+        let out = self.key(name);
+        write_list(out, texts.iter(), write_text);
+    }
+
+    pub(crate) fn pairs(&mut self, name: &str, pairs: Pairs<'_>) {
+        self.object(name, |inner| pairs.each(|key, value| write_text(inner.key(key), value)));
+    }
+
+    pub(crate) fn end(self) {
+        self.out.push(b'}');
+    }
+}
+
+/// Writes `items` between square brackets.
+pub(crate) fn write_list<T>(out: &mut Vec<u8>, items: impl Iterator<Item = T>, mut write: impl FnMut(&mut Vec<u8>, T)) {
+    out.push(b'[');
+    for (at, item) in items.enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        write(out, item);
+    }
+    out.push(b']');
+}
+
+/// Writes `text` in quotes, escaped.
+pub(crate) fn write_text(out: &mut Vec<u8>, text: &str) {
+    out.push(b'"');
+    let mut rest = text.as_bytes();
+    while let Some(at) = rest.iter().position(|byte| *byte < 0x20 || *byte == b'"' || *byte == b'\\') {
+        let (plain, special) = rest.split_at(at);
+        out.extend_from_slice(plain);
+        if let Some((byte, after)) = special.split_first() {
+            write_escape(out, *byte);
+            rest = after;
+        }
+    }
+    out.extend_from_slice(rest);
+    out.push(b'"');
+}
+
+pub(crate) fn write_tag(out: &mut Vec<u8>, tag: &Tag) {
+    out.push(b'"');
+    out.extend_from_slice(tag.as_bytes());
+    out.push(b'"');
+}
+
+pub(crate) fn write_number(out: &mut Vec<u8>, mut number: u64) {
+    let start = out.len();
+    loop {
+        // A digit is below ten.
+        out.push(b'0' + u8::try_from(number % 10).unwrap_or(0));
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    if let Some(digits) = out.get_mut(start..) {
+        digits.reverse();
+    }
+}
+
+pub(crate) fn write_time(out: &mut Vec<u8>, time: Timestamp) {
+    use std::io::Write as _;
+    // Writing into memory does not fail.
+    let _ = write!(out, "\"{time}\"");
+}
+
+fn write_escape(out: &mut Vec<u8>, byte: u8) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    match byte {
+        b'"' => out.extend_from_slice(b"\\\""),
+        b'\\' => out.extend_from_slice(b"\\\\"),
+        b'\n' => out.extend_from_slice(b"\\n"),
+        b'\r' => out.extend_from_slice(b"\\r"),
+        b'\t' => out.extend_from_slice(b"\\t"),
+        _ => {
+            out.extend_from_slice(b"\\u00");
+            out.extend([byte >> 4, byte & 15].iter().filter_map(|digit| DIGITS.get(usize::from(*digit))));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(text: &str) -> String {
+        let mut out = Vec::new();
+        write_text(&mut out, text);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn every_text_survives_the_way_through_json() {
+        let mut all: Vec<String> = (0..=0x7f_u8).map(|byte| format!("a{}b", char::from(byte))).collect();
+        all.extend(["".into(), "\"".into(), "é漢😀\u{2028}".into(), "\n\n\\".into()]);
+        for each in all {
+            assert_eq!(serde_json::from_str::<String>(&text(&each)).unwrap(), each);
+        }
+    }
+
+    #[test]
+    fn what_is_empty_is_left_out() {
+        let mut out = Vec::new();
+        let mut object = Object::begin(&mut out);
+        object.text("a", "");
+        object.number("b", 0);
+        object.flag("c", false);
+        object.texts("d", Texts::default());
+        object.pairs("e", Pairs::default());
+        object.object("f", |inner| inner.object("g", |_| {}));
+        object.number("h", 1_234_567_890);
+        object.object("i", |inner| inner.flag("j", true));
+        object.texts("k", Texts::Borrowed(&["l", "m"]));
+        object.end();
+        assert_eq!(String::from_utf8(out).unwrap(), r#"{"h":1234567890,"i":{"j":true},"k":["l","m"]}"#);
+    }
+}
