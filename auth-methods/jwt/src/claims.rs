@@ -16,8 +16,8 @@ pub(crate) struct Bounds {
     pub(crate) audiences: Vec<String>,
     /// The subject; empty is any.
     pub(crate) subject: String,
-    /// For each claim the values of which it must have one.
-    pub(crate) claims: BTreeMap<String, Vec<Value>>,
+    /// For each claim the value it must have, or a list of values of which it must have one.
+    pub(crate) claims: BTreeMap<String, Value>,
     /// How the values are compared.
     pub(crate) matching: Matching,
     /// Claims that become metadata of the token, with their names there.
@@ -100,6 +100,13 @@ impl Bounds {
         !self.audiences.is_empty() || !self.subject.is_empty() || !self.claims.is_empty()
     }
 
+    /// Whether a bound claim is satisfied by any value at all.
+    pub(crate) fn matches_anything(&self) -> bool {
+        let anything =
+            |value: &Value| value.as_str().is_some_and(|text| !text.is_empty() && text.chars().all(|c| c == '*'));
+        self.matching == Matching::Glob && self.claims.values().any(|wanted| each(wanted).iter().any(anything))
+    }
+
     /// Checks `claims` at the moment `now`. `issuer` is the one wanted; empty is any.
     pub(crate) fn check(&self, claims: &Claims, issuer: &str, now: Timestamp) -> Result<Holder, Refusal> {
         let end = self.check_times(claims, now)?;
@@ -165,12 +172,9 @@ impl Bounds {
         if audiences.iter().any(bound) { Ok(()) } else { Err(Refusal::AudienceMismatch) }
     }
 
-    fn check_bound(&self, claims: &Claims, name: &str, wanted: &[Value]) -> Result<(), Refusal> {
+    fn check_bound(&self, claims: &Claims, name: &str, wanted: &Value) -> Result<(), Refusal> {
         let held = claims.find(name).ok_or_else(|| Refusal::BoundClaimMissing(name.to_owned()))?;
-        let held = match held {
-            Value::Array(items) => items.as_slice(),
-            one => std::slice::from_ref(one),
-        };
+        let (held, wanted) = (each(held), each(wanted));
         let matches = |held: &Value, wanted: &Value| match (self.matching, held, wanted) {
             (Matching::Glob, Value::String(held), Value::String(wanted)) => glob(wanted, held),
             (_, Value::String(_) | Value::Bool(_) | Value::Number(_), _) => held == wanted,
@@ -193,10 +197,7 @@ impl Bounds {
             return Ok(Vec::new());
         }
         let refusal = || Refusal::Groups(name.clone());
-        let groups = match claims.find(name).ok_or_else(refusal)? {
-            Value::Array(items) => items.as_slice(),
-            one => std::slice::from_ref(one),
-        };
+        let groups = each(claims.find(name).ok_or_else(refusal)?);
         let mut seen = BTreeSet::new();
         let mut names = Vec::new();
         for group in groups {
@@ -231,6 +232,14 @@ impl Bounds {
         let issuer = text(claims, "iss")?.unwrap_or_default();
         // The length keeps two pairs from running into the same text.
         Ok(Some(format!("{}:{issuer}{id}", issuer.len())))
+    }
+}
+
+/// The items of a list, or the one value.
+fn each(value: &Value) -> &[Value] {
+    match value {
+        Value::Array(items) => items,
+        one => std::slice::from_ref(one),
     }
 }
 

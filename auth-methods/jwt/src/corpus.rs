@@ -31,7 +31,7 @@ fn trusted() -> Vec<Key> {
 pub(crate) fn bounds() -> Bounds {
     Bounds {
         audiences: vec![AUDIENCE.to_owned()],
-        claims: [("environment".to_owned(), vec![json!("production")])].into(),
+        claims: [("environment".to_owned(), json!("production"))].into(),
         user_claim: "sub".to_owned(),
         ..Bounds::default()
     }

@@ -15,16 +15,24 @@ pub use settings::{OLD_NAMES, TokenFields, TokenSettings};
 /// former names of shared fields that this method takes (see [`OLD_NAMES`]). A field that neither knows becomes a
 /// warning.
 pub fn role_body<E, T: DeserializeOwned>(cx: &Cx<E>, old_names: &[&str]) -> Result<(T, TokenFields), Error> {
-    let (own, unknown) = parse_body::<T>(cx.body())?;
-    let (mut shared, unknown_too) = parse_body::<TokenFields>(cx.body())?;
-    shared.keep_old_names(old_names);
-    let old = |field: &str| OLD_NAMES.contains(&field) && !old_names.contains(&field);
-    let ignored: Vec<&str> =
-        unknown.iter().map(String::as_str).filter(|field| unknown_too.contains(*field) || old(field)).collect();
+    let (own, shared, ignored) = role_fields(cx.body(), old_names)?;
     if !ignored.is_empty() {
         cx.warn(format!("Endpoint ignored these unrecognized parameters: [{}]", ignored.join(" ")));
     }
     Ok((own, shared))
+}
+
+/// As [`role_body`], from the bytes of a JSON object. Gives the names of the unknown fields last.
+pub fn role_fields<T: DeserializeOwned>(
+    body: &[u8],
+    old_names: &[&str],
+) -> Result<(T, TokenFields, Vec<String>), Error> {
+    let (own, mut unknown) = parse_body::<T>(body)?;
+    let (mut shared, unknown_too) = parse_body::<TokenFields>(body)?;
+    shared.keep_old_names(old_names);
+    let not_taken = |field: &str| OLD_NAMES.contains(&field) && !old_names.contains(&field);
+    unknown.retain(|field| unknown_too.contains(field) || not_taken(field));
+    Ok((own, shared, unknown.into_iter().collect()))
 }
 
 /// Turns a login away that comes from outside the addresses its token would be bound to.

@@ -49,36 +49,6 @@ impl TokenFields {
         keep(kept("policies"), &mut self.policies);
         keep(kept("ttl"), &mut self.ttl);
     }
-
-    /// Only the bound CIDRs, for routes of a single field; likewise the following.
-    pub fn only_bound_cidrs(list: CommaList) -> Self {
-        Self { token_bound_cidrs: Some(list), ..Self::default() }
-    }
-
-    /// Only the longest life.
-    pub fn only_max_ttl(ttl: Ttl) -> Self {
-        Self { token_max_ttl: Some(ttl), ..Self::default() }
-    }
-
-    /// Only the number of uses.
-    pub fn only_num_uses(uses: Count) -> Self {
-        Self { token_num_uses: Some(uses), ..Self::default() }
-    }
-
-    /// Only the period.
-    pub fn only_period(period: Ttl) -> Self {
-        Self { token_period: Some(period), ..Self::default() }
-    }
-
-    /// Only the policies.
-    pub fn only_policies(policies: CommaList) -> Self {
-        Self { token_policies: Some(policies), ..Self::default() }
-    }
-
-    /// Only the life.
-    pub fn only_ttl(ttl: Ttl) -> Self {
-        Self { token_ttl: Some(ttl), ..Self::default() }
-    }
 }
 
 /// The shared settings of a role, as they are stored.
