@@ -1,4 +1,5 @@
 //! The unit of work over the memory store: merging of own writes, folders, pages, conflicts.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use std::{collections::BTreeSet, sync::Arc};
 

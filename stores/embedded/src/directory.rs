@@ -110,10 +110,12 @@ fn look_at(path: &Path) -> Result<(), OpenError> {
         let what = "it does not begin as a database does".to_owned();
         return Err(OpenError::Damaged { path: path.to_owned(), what });
     }
-    Ok(())
+    // With a log it may rightly be short: a crash while the log was written back leaves the rest in the log.
+    let has_log = fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0);
+    if has_log { Ok(()) } else { missing(path).map_or(Ok(()), Err) }
 }
 
-/// The length the header of `file` gives it, where that is more than it has.
+/// The error for a file that has fewer bytes than its header says.
 pub(crate) fn missing(path: &Path) -> Option<OpenError> {
     let mut file = File::open(path).ok()?;
     let found = file.metadata().ok()?.len();

@@ -126,7 +126,9 @@ impl OpenError {
 pub(crate) fn fault(file: &Path, error: &rusqlite::Error) -> Error {
     let file = file.display();
     if is_full(error) {
-        return Error::Full(format!("free space on the disk that holds {file}, or raise max_bytes; writes then go on"));
+        return Error::Full(format!(
+            "free space on the disk that holds {file}, or raise max_bytes if it is set; writes then go on"
+        ));
     }
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) | None => Error::Damaged(format!("{file}: {error}")),

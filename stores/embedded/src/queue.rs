@@ -158,9 +158,9 @@ const GROUP_BYTES: usize = 4 * 1024 * 1024;
 /// The most that may wait; others wait outside, without their batch in the queue.
 const ROOM_KIB: usize = 64 * 1024;
 /// How long the writer waits for more batches at most.
-const PATIENCE: Duration = Duration::from_millis(2);
+const PATIENCE: Duration = Duration::from_millis(5);
 /// How long it waits for the next one.
-const GAP: Duration = Duration::from_micros(400);
+const GAP: Duration = Duration::from_millis(1);
 
 #[cfg(test)]
 mod tests {

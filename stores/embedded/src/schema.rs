@@ -116,3 +116,31 @@ const FORMAT: i64 = 1;
 const MAX_PAGES: u64 = 0xFFFF_FFFE;
 /// How many bytes of the log are kept when it begins anew.
 const LOG_KEPT: u64 = 8 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_commit_is_synced_and_little_memory_is_used() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        std::fs::write(&path, "").unwrap();
+        create(&path).unwrap();
+        let writer = open_writer(&path, &Options::default()).unwrap();
+        assert_eq!(check(&writer, &path).unwrap(), 0);
+        let reader = open_reader(&path, 1024).unwrap();
+        let ask = |connection: &Connection, name: &str| -> i64 {
+            connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0)).unwrap()
+        };
+        assert_eq!(ask(&writer, "synchronous"), 2, "FULL: the log is synced at each commit");
+        assert_eq!(ask(&writer, "auto_vacuum"), 2, "incremental");
+        assert_eq!(ask(&writer, "page_size"), PAGE_SIZE as i64);
+        assert_eq!(ask(&writer, "wal_autocheckpoint"), 0);
+        assert_eq!((ask(&writer, "cache_size"), ask(&reader, "cache_size")), (-2048, -1024));
+        assert_eq!((ask(&writer, "mmap_size"), ask(&reader, "mmap_size")), (0, 0));
+        let mode: String = reader.query_row("PRAGMA journal_mode", [], |row| row.get(0)).unwrap();
+        assert_eq!(mode, "wal");
+        assert!(reader.execute("DELETE FROM meta", []).is_err(), "a reader cannot write");
+    }
+}

@@ -224,10 +224,10 @@ impl Writer {
             Ok(excess)
         });
         match reclaimed {
-            Ok(excess) if excess > RECLAIM_STEP => self.reclaiming = true,
-            Ok(excess) => {
-                (self.deleted, self.reclaiming) = (false, false);
-                if excess > 0 {
+            Ok(excess) if excess > 0 => self.reclaiming = true,
+            Ok(_) => {
+                self.deleted = false;
+                if std::mem::take(&mut self.reclaiming) {
                     // Only now does the file get shorter.
                     self.checkpoint();
                 }

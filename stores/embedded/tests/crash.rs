@@ -1,4 +1,5 @@
 //! What is on disk after a crash: the process killed, the files cut, the disk full.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::print_stderr)]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -241,6 +242,32 @@ async fn a_log_with_garbage_in_it_gives_a_prefix_of_the_commits() {
     assert_eq!(killed.reopened(&killed.data, &longer).await, 25);
 }
 
+/// The power fails while the log is written back: of each page the old, the new, or half of both is in the file.
+#[tokio::test]
+async fn a_log_half_written_back_is_written_back_again() {
+    let killed = Killed::after(25).await;
+    let copy = killed.home.path().join("done");
+    fs::create_dir(&copy).unwrap();
+    fs::write(copy.join("strongroom.db"), &killed.data).unwrap();
+    fs::write(copy.join("strongroom.db-wal"), &killed.log).unwrap();
+    drop(open(&copy).unwrap());
+    let done = fs::read(copy.join("strongroom.db")).unwrap();
+    assert!(done.len() > killed.data.len() && !copy.join("strongroom.db-wal").exists());
+    for seed in 0..20 {
+        let mut torn = done.clone();
+        for (page, part) in (0..killed.data.len() / 4096).zip(scattered(3, 1000).skip(seed)) {
+            let old = page * 4096..page * 4096 + [0, 2048, 4096][part];
+            torn[old.clone()].copy_from_slice(&killed.data[old]);
+        }
+        for (page, part) in (killed.data.len() / 4096..done.len() / 4096).zip(scattered(3, 1000).skip(seed * 2)) {
+            torn[page * 4096..page * 4096 + [0, 2048, 4096][part]].fill(0);
+        }
+        // The end may be missing, too.
+        torn.truncate(done.len() - seed * 1500);
+        assert_eq!(killed.reopened(&torn, &killed.log).await, 25, "seed {seed}");
+    }
+}
+
 #[tokio::test]
 async fn a_damaged_file_is_refused_with_its_name_and_a_remedy() {
     let home = tempfile::tempdir().unwrap();
@@ -254,7 +281,8 @@ async fn a_damaged_file_is_refused_with_its_name_and_a_remedy() {
     let sound = fs::read(&file).unwrap();
     let refused = |data: &[u8]| {
         fs::write(&file, data).unwrap();
-        let error = open(&live).unwrap_err();
+        let error =
+            open(&live).expect_err(&format!("{} bytes that begin with {:?}", data.len(), &data[..data.len().min(16)]));
         let text = error.to_string();
         assert!(text.contains("strongroom.db") && text.contains(": ") && !text.contains('\n'), "{text}");
         assert_eq!(fs::read(&file).unwrap(), data, "a file that is refused is left as it is");
@@ -328,11 +356,10 @@ fn opens_once() {
     }
 }
 
-fn told(mut child: Child) -> String {
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let told = lines.map(Result::unwrap).find_map(|line| line.split_once("told: ").map(|(_, told)| told.to_owned()));
-    child.wait().unwrap();
-    told.unwrap()
+fn told(child: Child) -> String {
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().find_map(|line| line.split_once("told: ")).map(|(_, told)| told.to_owned()).unwrap()
 }
 
 #[tokio::test]
@@ -446,14 +473,26 @@ async fn a_full_disk_loses_nothing_and_writes_go_on_when_there_is_space() {
     drop(store);
     whole(&open(&path).unwrap(), written).await;
 
-    // Nor can a store be made on a full disk; and nothing half made stays.
-    let mut filler = fs::File::create(&ballast).unwrap();
-    while filler.write_all(&[0; 4096]).is_ok() {}
-    let refused = open(&disk.0.path().join("other")).unwrap_err();
-    assert!(matches!(refused, OpenError::Full { .. }), "{refused}");
-    fs::remove_file(&ballast).unwrap();
-    open(&disk.0.path().join("other")).unwrap();
     println!("{written} batches on a full disk, all of them there");
+}
+
+#[test]
+fn a_store_cannot_be_made_on_a_full_disk_and_nothing_half_made_stays() {
+    let Some(disk) = Mounted::new(1024 * 1024) else { return };
+    let (path, ballast) = (disk.0.path().join("store"), disk.0.path().join("ballast"));
+    let mut refusals = 0;
+    // From a disk that takes nothing to one with just enough: there are many places where the space can end.
+    for free in (0..160).step_by(4) {
+        fs::write(&ballast, vec![0; (1024 - free) * 1024]).unwrap_or_default();
+        match open(&path) {
+            Err(refused) => assert!(matches!(refused, OpenError::Full { .. }), "{free} KiB: {refused}"),
+            Ok(_) => break,
+        }
+        refusals += 1;
+        fs::remove_file(&ballast).unwrap();
+    }
+    assert!((1..40).contains(&refusals), "{refusals}");
+    open(&path).unwrap();
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
 //! The embedded store is a store; and what it does beyond that: groups, backups, giving space back.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use std::{os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::Duration};
 
@@ -202,7 +203,7 @@ async fn the_log_does_not_grow_without_bound() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
     for n in 0..40 {
-        store.commit(put((n % 3).to_string(), vec![1; 1_000_000])).await.unwrap();
+        store.commit(put((n % 3).to_string(), vec![n; 1_000_000])).await.unwrap();
         // Reads in between must not keep the log from beginning anew.
         let scan = Scan { prefix: String::new(), after: None, limit: 9, values: true };
         store.scan(&scan).await.unwrap();
