@@ -1,1 +1,357 @@
+use std::{
+    fs,
+    os::unix::fs::OpenOptionsExt as _,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+};
 
+use clock::Simulated;
+use parking_lot::Mutex;
+use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
+
+use super::*;
+use crate::{
+    file::{self, File, Target},
+    hashing::Hasher,
+    options::Common,
+};
+
+/// Takes lines, refuses them, or does not answer, as the test says.
+#[derive(Default)]
+struct Fake {
+    lines: Mutex<Vec<String>>,
+    failing: AtomicBool,
+    stuck: Mutex<Option<Vec<futures::channel::oneshot::Sender<()>>>>,
+    tries: AtomicUsize,
+}
+
+impl Fake {
+    fn fail(&self, failing: bool) {
+        self.failing.store(failing, Ordering::Relaxed);
+    }
+
+    fn stick(&self) {
+        *self.stuck.lock() = Some(Vec::new());
+    }
+
+    fn unstick(&self) {
+        *self.stuck.lock() = None;
+    }
+
+    fn lines(&self) -> Vec<String> {
+        self.lines.lock().clone()
+    }
+}
+
+/// Shares a [`Fake`] with the broker.
+struct FakeDevice(Arc<Fake>);
+
+impl Device for FakeDevice {
+    fn kind(&self) -> &'static str {
+        "fake"
+    }
+
+    fn write(&self, line: Vec<u8>) -> Written {
+        let fake = self.0.clone();
+        fake.tries.fetch_add(1, Ordering::Relaxed);
+        let waiting = fake.stuck.lock().as_mut().map(|waiting| {
+            let (release, released) = futures::channel::oneshot::channel();
+            waiting.push(release);
+            released
+        });
+        async move {
+            if let Some(waiting) = waiting {
+                let _ = waiting.await;
+            }
+            if fake.failing.load(Ordering::Relaxed) {
+                return Err(Error::Full("/fake".into()));
+            }
+            fake.lines.lock().push(String::from_utf8(line).unwrap());
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn reopen(&self) -> Written {
+        let failing = self.0.failing.load(Ordering::Relaxed);
+        future::ready(if failing { Err(Error::Closed) } else { Ok(()) }).boxed()
+    }
+
+    fn check(&self) -> Written {
+        self.reopen()
+    }
+
+    fn close(&self) -> Written {
+        future::ready(Ok(())).boxed()
+    }
+}
+
+struct Scene {
+    broker: Arc<Broker>,
+    time: Simulated,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let time = Simulated::new("2026-01-02T03:04:05Z".parse().unwrap());
+        Self { broker: Arc::new(Broker::new(time.clock(), Settings::default())), time }
+    }
+
+    async fn with(&self, path: &str) -> Arc<Fake> {
+        let fake = Arc::new(Fake::default());
+        self.broker.enable(path, Arc::new(FakeDevice(fake.clone())), format(path)).await.unwrap();
+        fake
+    }
+
+    async fn record(&self, id: &str) -> Result<(), Unwritten> {
+        record(&self.broker, id).await
+    }
+
+    /// Records while the time runs; returns how much of it passed.
+    async fn record_over_time(&self, id: &str) -> (Result<(), Unwritten>, Duration) {
+        let start = self.time.clock().now();
+        let (broker, id) = (self.broker.clone(), id.to_owned());
+        let recording = tokio::spawn(async move { record(&broker, &id).await });
+        while !recording.is_finished() {
+            for _ in 0..20 {
+                tokio::task::yield_now().await;
+            }
+            if !recording.is_finished() {
+                self.time.advance(Duration::from_millis(100));
+            }
+        }
+        (recording.await.unwrap(), clock::between(start, self.time.clock().now()))
+    }
+
+    /// Lets the background work of `span` happen.
+    async fn pass(&self, span: Duration) {
+        for _ in 0..span.as_millis() / 100 {
+            for _ in 0..20 {
+                tokio::task::yield_now().await;
+            }
+            self.time.advance(Duration::from_millis(100));
+        }
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn condition(&self, path: &str) -> Condition {
+        self.broker.health().into_iter().find(|health| health.path == path).unwrap().condition
+    }
+}
+
+fn format(salt: &str) -> Format {
+    Format::new(Hasher::new(salt.as_bytes()), Common::default())
+}
+
+async fn record(broker: &Broker, id: &str) -> Result<(), Unwritten> {
+    let request = Request { id, operation: "read", path: "secret/data/x", ..Request::default() };
+    broker.record(&Entry::request(Timestamp::UNIX_EPOCH, &request)).await
+}
+
+#[tokio::test]
+async fn without_devices_everything_passes() {
+    let scene = Scene::new();
+    assert!(scene.broker.is_empty());
+    scene.record("r").await.unwrap();
+}
+
+#[tokio::test]
+async fn every_device_gets_every_entry_with_its_own_salt() {
+    let scene = Scene::new();
+    let (a, b) = (scene.with("a/").await, scene.with("b").await);
+    let request = Request { client_token: crate::Sensitive::new("hvs.T"), ..Request::default() };
+    scene.broker.record(&Entry::request(Timestamp::UNIX_EPOCH, &request)).await.unwrap();
+    for (fake, path) in [(&a, "a"), (&b, "b/")] {
+        let lines = fake.lines();
+        assert_eq!(lines.len(), 2);
+        assert!(lines[0].contains("\"path\":\"sys/audit/test\""), "{}", lines[0]);
+        assert!(lines[1].contains(&scene.broker.hash(path, b"hvs.T").unwrap()));
+    }
+    assert_ne!(scene.broker.hash("a", b"hvs.T").unwrap(), scene.broker.hash("b", b"hvs.T").unwrap());
+    assert!(matches!(scene.broker.hash("c", b"x"), Err(Error::Unknown(path)) if path == "c"));
+}
+
+#[tokio::test]
+async fn with_a_failing_device_alone_nothing_passes() {
+    let scene = Scene::new();
+    let a = scene.with("a").await;
+    a.fail(true);
+    for id in ["r-1", "r-2"] {
+        let refused = scene.record(id).await.unwrap_err();
+        assert_eq!(refused.faults.len(), 1);
+        assert_eq!(
+            refused.to_string(),
+            "no audit device took the entry (a/: the disk that holds /fake is full; free some space)"
+        );
+    }
+    assert!(matches!(scene.condition("a"), Condition::Bypassed { reason, .. } if reason.contains("is full")));
+    // It is tried again at once when it is the only one.
+    a.fail(false);
+    scene.record("r-3").await.unwrap();
+    // And in use again, with a word about the gap.
+    scene.pass(Duration::from_secs(6)).await;
+    assert_eq!(scene.condition("a"), Condition::Healthy);
+    let lines = a.lines();
+    let notice: serde_json::Value = serde_json::from_str(lines.last().unwrap()).unwrap();
+    assert_eq!(notice.pointer("/request/path").unwrap(), "sys/audit/a");
+    assert_eq!(notice.pointer("/request/actor").unwrap(), "system");
+    assert_eq!(notice.pointer("/request/data/unconfirmed_entries").unwrap(), 2);
+    let count = lines.len();
+    scene.record("r-4").await.unwrap();
+    assert_eq!(a.lines().len(), count + 1);
+    assert_eq!(scene.broker.health()[0].unconfirmed, 0);
+}
+
+#[tokio::test]
+async fn one_healthy_device_is_enough() {
+    let scene = Scene::new();
+    let (a, b) = (scene.with("a").await, scene.with("b").await);
+    b.fail(true);
+    scene.record("r-1").await.unwrap();
+    scene.record("r-2").await.unwrap();
+    assert_eq!(a.lines().len(), 3);
+    // The failing one is not asked again for each entry.
+    assert_eq!(b.tries.load(Ordering::Relaxed), 2);
+    let health = scene.broker.health();
+    assert_eq!((health[0].written, health[0].unconfirmed), (2, 0));
+    assert_eq!((health[1].written, health[1].unconfirmed), (0, 2));
+    a.fail(true);
+    scene.record("r-3").await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_stuck_device_is_waited_for_once() {
+    let scene = Scene::new();
+    let (a, b) = (scene.with("a").await, scene.with("b").await);
+    b.stick();
+    let (outcome, took) = scene.record_over_time("r-1").await;
+    outcome.unwrap();
+    assert_eq!(took, Duration::from_secs(2));
+    for id in ["r-2", "r-3", "r-4"] {
+        let (outcome, took) = scene.record_over_time(id).await;
+        outcome.unwrap();
+        assert_eq!(took, Duration::ZERO);
+    }
+    assert_eq!(a.lines().len(), 5);
+    assert!(
+        matches!(scene.condition("b"), Condition::Bypassed { reason, .. } if reason == "the audit device did not answer within 2s")
+    );
+    // While it is stuck nothing more is heaped on it.
+    scene.pass(Duration::from_secs(60)).await;
+    assert_eq!(b.tries.load(Ordering::Relaxed), 2);
+    b.unstick();
+    scene.pass(Duration::from_secs(1)).await;
+    assert_eq!(scene.condition("b"), Condition::Healthy);
+    scene.record("r-5").await.unwrap();
+    let lines = b.lines();
+    // The test entry, the one that was stuck, the word about the gap, the new one.
+    assert_eq!(lines.len(), 4);
+    assert!(lines[1].contains("r-1") && lines[2].contains("\"unconfirmed_entries\":4") && lines[3].contains("r-5"));
+}
+
+#[tokio::test]
+async fn a_stuck_device_alone_refuses_within_the_deadline() {
+    let scene = Scene::new();
+    let a = scene.with("a").await;
+    a.stick();
+    for id in ["r-1", "r-2"] {
+        let (outcome, took) = scene.record_over_time(id).await;
+        outcome.unwrap_err();
+        assert_eq!(took, Duration::from_secs(2));
+    }
+}
+
+#[tokio::test]
+async fn enabling_a_bad_device_changes_nothing() {
+    let scene = Scene::new();
+    let fake = Arc::new(Fake::default());
+    fake.fail(true);
+    let enable = |path: &'static str, format| scene.broker.enable(path, Arc::new(FakeDevice(fake.clone())), format);
+    assert!(matches!(enable("a", format("a")).await, Err(Error::Full(_))));
+    assert!(scene.broker.is_empty());
+    scene.record("r").await.unwrap();
+    let untested = Format::new(Hasher::new(b"a"), Common { skip_test: true, ..Common::default() });
+    enable("a", untested).await.unwrap();
+    scene.record("r").await.unwrap_err();
+    fake.fail(false);
+    assert!(matches!(enable("a/", format("a")).await, Err(Error::Exists(path)) if path == "a"));
+}
+
+#[tokio::test]
+async fn a_removed_device_is_out_of_the_way() {
+    let scene = Scene::new();
+    let a = scene.with("a").await;
+    a.fail(true);
+    scene.record("r-1").await.unwrap_err();
+    assert!(scene.broker.disable("a/").await);
+    assert!(!scene.broker.disable("a").await);
+    scene.record("r-2").await.unwrap();
+    let tries = a.tries.load(Ordering::Relaxed);
+    scene.pass(Duration::from_secs(30)).await;
+    assert_eq!(a.tries.load(Ordering::Relaxed), tries);
+}
+
+#[tokio::test]
+async fn reopening_names_those_that_could_not() {
+    let scene = Scene::new();
+    let (_a, b) = (scene.with("a").await, scene.with("b").await);
+    assert!(scene.broker.reopen_all().await.is_empty());
+    b.fail(true);
+    let failed = scene.broker.reopen_all().await;
+    assert!(matches!(failed.as_slice(), [(path, Error::Closed)] if path == "b"));
+    assert_eq!(scene.broker.check_all().await.len(), 1);
+    assert!(scene.broker.close().await.is_empty());
+    assert!(scene.broker.is_empty());
+}
+
+#[tokio::test]
+async fn a_pipe_that_nobody_drains_does_not_block_callers() {
+    // The story: an audit file turns out to be a pipe to a dead log shipper, and every request hangs.
+    let scene = Scene::new();
+    let good = scene.with("good").await;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("pipe");
+    mknodat(CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+    let nonblock = i32::try_from(OFlags::NONBLOCK.bits()).unwrap();
+    let reader = fs::OpenOptions::new().read(true).custom_flags(nonblock).open(&path).unwrap();
+    let device = File::new(file::Settings { target: Target::Path(path), mode: None }).unwrap();
+    scene.broker.enable("pipe", Arc::new(device), format("pipe")).await.unwrap();
+    let long = "x".repeat(200_000);
+    let (outcome, took) = scene.record_over_time(&long).await;
+    outcome.unwrap();
+    assert_eq!(took, Duration::from_secs(2));
+    let (outcome, took) = scene.record_over_time("r-2").await;
+    outcome.unwrap();
+    assert_eq!(took, Duration::ZERO);
+    assert_eq!(good.lines().len(), 3);
+    drop(reader);
+    assert!(scene.broker.disable("pipe").await);
+}
+
+#[tokio::test]
+async fn concurrent_entries_all_arrive_whole() {
+    let scene = Scene::new();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("audit.log");
+    let device = File::new(file::Settings { target: Target::Path(path.clone()), mode: None }).unwrap();
+    scene.broker.enable("file", Arc::new(device), format("file")).await.unwrap();
+    let tasks: Vec<_> = (0..200)
+        .map(|id| {
+            let broker = scene.broker.clone();
+            tokio::spawn(async move { record(&broker, &format!("r-{id}")).await })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap().unwrap();
+    }
+    let text = fs::read_to_string(&path).unwrap();
+    let ids: std::collections::BTreeSet<String> = text
+        .lines()
+        .skip(1)
+        .map(|line| {
+            serde_json::from_str::<serde_json::Value>(line).unwrap().pointer("/request/id").unwrap().to_string()
+        })
+        .collect();
+    assert_eq!(ids.len(), 200);
+}

@@ -199,6 +199,8 @@ proptest! {
     #[test]
     fn the_structure_is_kept_and_every_string_is_hidden(value in any_json(), pretty: bool) {
         let body = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) }.unwrap();
+        // Numbers as the reader of both texts takes them.
+        let value: Value = serde_json::from_str(&body).unwrap();
         let got = rewrite(&body);
         if got.is_empty() {
             prop_assert!(value.is_null() || value == Value::Object(Map::new()));
