@@ -1,3 +1,18 @@
 //! The server, the command line and the agent in one binary.
+//!
+//! `cli` reads the arguments (after `argv` made Vault's spelling of flags into ours), `commands` holds one file per
+//! command, `session` is what a command talks through to the server and the terminal, `output` prints replies.
+//! Started under the name `vault`, the program answers as Vault's own command line would.
 
-fn main() {}
+mod argv;
+mod cli;
+mod commands;
+mod failure;
+mod input;
+mod output;
+mod session;
+mod terminal;
+
+fn main() -> std::process::ExitCode {
+    cli::start(std::env::args_os().collect())
+}

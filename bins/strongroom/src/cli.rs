@@ -1,0 +1,249 @@
+//! Reading the arguments, and starting the command.
+
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+
+use clap::{CommandFactory, FromArgMatches, Parser, error::ErrorKind};
+use client::Config;
+
+use crate::{
+    argv,
+    commands::{self, Command},
+    failure::Failure,
+    session::{Session, env},
+    terminal::Terminal,
+};
+
+/// The program's name, and what follows from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Program {
+    Strongroom,
+    /// Started as `vault`, for tools that call that.
+    Vault,
+}
+
+impl Program {
+    fn of(argv0: Option<&OsString>) -> Self {
+        let name = argv0.map(PathBuf::from).and_then(|path| path.file_name().map(|name| name.to_owned()));
+        if name.is_some_and(|name| name == "vault") { Self::Vault } else { Self::Strongroom }
+    }
+
+    /// The name that commands are shown with.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Strongroom => "strongroom",
+            Self::Vault => "vault",
+        }
+    }
+}
+
+/// Keeps secrets, makes short-lived ones, and records who touched what
+///
+/// The same program is the server, the command line and the agent. It speaks the Vault HTTP API, takes Vault's flags
+/// with one dash or two, and honours STRONGROOM_* and then VAULT_* variables.
+#[derive(Parser)]
+#[command(
+    name = "strongroom",
+    disable_version_flag = true,
+    arg_required_else_help = true,
+    subcommand_required = true,
+    infer_long_args = false,
+    max_term_width = 110,
+    after_help = "EXAMPLES:
+    Start a server in memory, for a first try:
+        strongroom server -dev
+
+    Store a secret and read one field of it:
+        strongroom kv put -mount=secret app/db password=-
+        strongroom kv get -mount=secret -field=password app/db
+
+    Run a program with a database user that lives exactly as long as it does:
+        DATABASE_URL='sr://database/creds/app#connection_url' strongroom run -- ./app"
+)]
+pub(crate) struct Cli {
+    /// Print the version
+    #[arg(long, short = 'v')]
+    version: bool,
+
+    #[command(flatten)]
+    pub(crate) globals: Globals,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+// No doc comment: it would replace the description of the command that this is part of.
+#[derive(clap::Args, Clone, Default)]
+#[command(next_help_heading = "Options of every command")]
+pub(crate) struct Globals {
+    /// The server's URL [env: STRONGROOM_ADDR, VAULT_ADDR]
+    #[arg(long, global = true, value_name = "URL")]
+    address: Option<String>,
+
+    /// An agent's URL, instead of the server's [env: STRONGROOM_AGENT_ADDR, VAULT_AGENT_ADDR]
+    #[arg(long, global = true, value_name = "URL")]
+    agent_address: Option<String>,
+
+    /// A PEM file of the authorities to trust [env: STRONGROOM_CACERT, VAULT_CACERT]
+    #[arg(long, global = true, value_name = "FILE")]
+    ca_cert: Option<PathBuf>,
+
+    /// A folder of such files [env: STRONGROOM_CAPATH, VAULT_CAPATH]
+    #[arg(long, global = true, value_name = "DIR")]
+    ca_path: Option<PathBuf>,
+
+    /// Our own certificate, PEM [env: STRONGROOM_CLIENT_CERT, VAULT_CLIENT_CERT]
+    #[arg(long, global = true, value_name = "FILE")]
+    client_cert: Option<PathBuf>,
+
+    /// The key of our own certificate, PEM [env: STRONGROOM_CLIENT_KEY, VAULT_CLIENT_KEY]
+    #[arg(long, global = true, value_name = "FILE")]
+    client_key: Option<PathBuf>,
+
+    /// Accept any certificate: anybody in between can read along [env: STRONGROOM_SKIP_VERIFY, VAULT_SKIP_VERIFY]
+    #[arg(long, global = true)]
+    tls_skip_verify: bool,
+
+    /// The name in the server's certificate [env: STRONGROOM_TLS_SERVER_NAME, VAULT_TLS_SERVER_NAME]
+    #[arg(long, global = true, value_name = "NAME")]
+    tls_server_name: Option<String>,
+
+    /// The namespace [env: STRONGROOM_NAMESPACE, VAULT_NAMESPACE]
+    #[arg(long, global = true, alias = "ns", value_name = "NAME")]
+    namespace: Option<String>,
+
+    /// table, json, yaml, pretty or raw [env: STRONGROOM_FORMAT, VAULT_FORMAT]
+    #[arg(long, global = true, value_name = "FORM")]
+    pub(crate) format: Option<String>,
+
+    /// Print one field of the reply, without a line end when not on a terminal
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) field: Option<String>,
+
+    /// Have the reply wrapped in a single-use token for so long, as in 5m [env: STRONGROOM_WRAP_TTL, VAULT_WRAP_TTL]
+    #[arg(long, global = true, value_name = "TIME", value_parser = crate::input::duration)]
+    wrap_ttl: Option<String>,
+
+    /// Another header to send; may be repeated
+    #[arg(long, global = true, value_name = "NAME=VALUE")]
+    header: Vec<String>,
+
+    /// Never ask on the terminal
+    #[arg(long, global = true)]
+    pub(crate) non_interactive: bool,
+
+    /// Print the request as a curl command instead of sending it
+    #[arg(long, global = true, conflicts_with = "output_policy")]
+    pub(crate) output_curl_string: bool,
+
+    /// Print the policy that the request needs instead of sending it
+    #[arg(long, global = true)]
+    pub(crate) output_policy: bool,
+
+    /// No colours
+    #[arg(long, global = true)]
+    pub(crate) no_color: bool,
+}
+
+impl Globals {
+    /// The connection's settings: flags first, then the environment.
+    pub(crate) fn config(&self) -> Result<Config, Failure> {
+        let mut config = Config::from_env(env)?;
+        if let Some(address) = self.agent_address.as_ref().or(self.address.as_ref()) {
+            config.address.clone_from(address);
+        }
+        if self.ca_cert.is_some() || self.ca_path.is_some() {
+            config.ca_bytes = None;
+            config.ca_cert.clone_from(&self.ca_cert);
+            config.ca_path.clone_from(&self.ca_path);
+        }
+        replace(&mut config.client_cert, &self.client_cert);
+        replace(&mut config.client_key, &self.client_key);
+        replace(&mut config.tls_server_name, &self.tls_server_name);
+        replace(&mut config.namespace, &self.namespace);
+        replace(&mut config.wrap_ttl, &self.wrap_ttl);
+        config.skip_verify |= self.tls_skip_verify;
+        for header in &self.header {
+            let (name, value) = header
+                .split_once('=')
+                .ok_or_else(|| Failure::local(format!("invalid header {header:?}: use -header=NAME=VALUE")))?;
+            config.headers.push((name.to_owned(), value.to_owned()));
+        }
+        Ok(config)
+    }
+}
+
+/// The tree of commands, for `name`.
+pub(crate) fn command(name: &'static str) -> clap::Command {
+    Cli::command().name(name).bin_name(name)
+}
+
+/// Runs the command that `args` (with the program's name) ask for.
+pub(crate) fn start(args: Vec<OsString>) -> ExitCode {
+    let program = Program::of(args.first());
+    let mut tree = command(program.name());
+    tree.build();
+    let fallback = Terminal::new(crate::output::Format::Table, None, true, false);
+    let words = match argv::normalise(&tree, args.into_iter().skip(1).collect()) {
+        Ok(words) => words,
+        Err(text) => {
+            fallback.error(&text);
+            return ExitCode::from(1);
+        }
+    };
+    if asks_version(&words) {
+        return report(&fallback, true, commands::version::print(program, &fallback));
+    }
+    let words = std::iter::once(OsString::from(program.name())).chain(words);
+    let parsed = tree.try_get_matches_from(words).and_then(|matches| Cli::from_arg_matches(&matches));
+    match parsed {
+        Ok(cli) => run(program, cli),
+        Err(error) => {
+            // Nobody can be told when the output is gone.
+            let _ = error.print();
+            ExitCode::from(u8::from(!matches!(error.kind(), ErrorKind::DisplayHelp)))
+        }
+    }
+}
+
+/// Whether the first word asks for the version; no command is needed then.
+fn asks_version(words: &[OsString]) -> bool {
+    words.first().is_some_and(|word| word == "--version" || word == "-v")
+}
+
+fn run(program: Program, cli: Cli) -> ExitCode {
+    let hints = program == Program::Strongroom;
+    let session = match Session::new(program, cli.globals) {
+        Ok(session) => session,
+        Err(failure) => {
+            let terminal = Terminal::new(crate::output::Format::Table, None, true, false);
+            return report(&terminal, hints, Err(failure));
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            session.terminal.error(&format!("cannot start: {error}"));
+            return ExitCode::from(1);
+        }
+    };
+    let outcome = runtime.block_on(cli.command.run(&session));
+    report(&session.terminal, hints, outcome)
+}
+
+fn report(terminal: &Terminal, hints: bool, outcome: crate::failure::Outcome) -> ExitCode {
+    match outcome {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            if let Some(text) = failure.text(hints) {
+                terminal.error(&text);
+            }
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+fn replace<T: Clone>(setting: &mut Option<T>, flag: &Option<T>) {
+    if flag.is_some() {
+        setting.clone_from(flag);
+    }
+}

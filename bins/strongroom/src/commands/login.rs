@@ -1,0 +1,209 @@
+use std::{io::Write as _, os::unix::fs::OpenOptionsExt, path::Path};
+
+use api::Verb;
+use secret::{SecretString, Zeroizing};
+use serde_json::{Map, Value};
+
+use crate::{
+    commands::clean,
+    failure::{DONE, Failure, Outcome},
+    input,
+    output::{Format, answer::Answer, json::Json},
+    session::{Session, env},
+};
+
+/// Log in and keep the token for the commands that follow
+///
+/// Without -method, a token is asked for, checked and kept. With another method, the data that it needs is given as
+/// NAME=VALUE (NAME=@FILE and NAME=- keep it off the command line); a password that a method needs is asked for.
+/// The token is kept in ~/.vault-token, which only its owner can read.
+#[derive(clap::Args)]
+#[command(after_help = "EXAMPLES:
+    With a token, asked for without showing it:
+        strongroom login
+
+    With a signed identity token from a file:
+        strongroom login -method=jwt role=app jwt=@/var/run/token
+
+    With a role id and a secret id, printing the token only and keeping nothing:
+        strongroom login -method=approle -token-only role_id=@role-id secret_id=-")]
+pub(crate) struct Login {
+    /// The token (- reads standard input; given here it stays in the shell's history), or the method's data
+    #[arg(value_name = "TOKEN | NAME=VALUE")]
+    data: Vec<String>,
+
+    /// The kind of login: token, jwt, approle, userpass, ldap, …
+    #[arg(long, default_value = "token")]
+    method: String,
+
+    /// Where the method is mounted, if not at its name
+    #[arg(long)]
+    path: Option<String>,
+
+    /// Do not keep the token
+    #[arg(long)]
+    no_store: bool,
+
+    /// Print nothing
+    #[arg(long, conflicts_with = "token_only")]
+    no_print: bool,
+
+    /// Print the token alone and do not keep it
+    #[arg(long)]
+    token_only: bool,
+}
+
+impl Login {
+    pub(crate) async fn run(self, session: &Session) -> Outcome {
+        let answer =
+            if self.method == "token" { self.with_token(session).await? } else { self.with_method(session).await? };
+        let Some(auth) = &answer.auth else {
+            // Wrapped: the token is for whoever unwraps it.
+            return session.terminal.answer(&answer);
+        };
+        let token = SecretString::new(auth.text_at("client_token").to_owned());
+        let keep = !self.no_store && !self.token_only;
+        if keep {
+            // EXPOSE: the token file is where the user wants it kept.
+            store(&session.token_file()?, token.expose())?;
+        }
+        self.report(session, &answer, keep)
+    }
+
+    async fn with_token(&self, session: &Session) -> Result<Answer, Failure> {
+        let token = match self.data.as_slice() {
+            [] => session.terminal.ask_secret("Token", "give it on standard input: strongroom login -")?,
+            [one] if one == "-" => SecretString::new(input::read_stdin()?.trim().to_owned()),
+            [one] => SecretString::new(one.strip_prefix("token=").unwrap_or(one).trim().to_owned()),
+            _ => return Err(Failure::local("too many arguments: one token is needed")),
+        };
+        if token.is_empty() {
+            return Err(Failure::local("the token is empty"));
+        }
+        session.show_instead(Verb::Read, "auth/token/lookup-self", &[], None)?;
+        let client = session.client()?.with_token(token).with_wrap_ttl(None);
+        let found = session.patiently(client.read("auth/token/lookup-self", &[])).await;
+        let response =
+            found.map_err(|error| Failure::Api { doing: "authenticating".to_owned(), error: Box::new(error) })?;
+        let looked_up = Answer::read(&response).map_err(Failure::Local)?.and_then(|answer| answer.data);
+        let looked_up = looked_up.ok_or_else(|| Failure::local("Error authenticating: the reply is empty"))?;
+        let get = |name: &str| looked_up.get(name).cloned().unwrap_or(Json::Null);
+        let auth = Json::Map(vec![
+            // EXPOSE: the login prints the token that it was given, as Vault's does.
+            (
+                "client_token".to_owned(),
+                Json::Text(client.token().map(|token| token.expose().clone()).unwrap_or_default()),
+            ),
+            ("accessor".to_owned(), get("accessor")),
+            ("policies".to_owned(), all_policies(&looked_up)),
+            ("token_policies".to_owned(), get("policies")),
+            ("identity_policies".to_owned(), get("identity_policies")),
+            ("metadata".to_owned(), get("meta")),
+            ("orphan".to_owned(), get("orphan")),
+            ("entity_id".to_owned(), get("entity_id")),
+            ("lease_duration".to_owned(), Json::Number(looked_up.integer_at("ttl").to_string())),
+            ("renewable".to_owned(), Json::Bool(looked_up.is_true("renewable"))),
+        ]);
+        Ok(Answer::of_auth(auth))
+    }
+
+    async fn with_method(&self, session: &Session) -> Result<Answer, Failure> {
+        let mut data = input::data(&self.data)?;
+        for value in data.values_mut() {
+            // Files and pipes end in a line end that no credential has.
+            if let Value::String(text) = value {
+                text.truncate(text.trim_end_matches(['\n', '\r']).len());
+            }
+        }
+        let path = login_path(session, &self.method, self.path.as_deref(), &mut data)?;
+        let body = Value::Object(data);
+        session.show_instead(Verb::Write, &path, &[], Some(&body))?;
+        let client = session.client()?.without_token();
+        let reply = session.patiently(client.write(&path, &body)).await;
+        let response =
+            reply.map_err(|error| Failure::Api { doing: "authenticating".to_owned(), error: Box::new(error) })?;
+        let answer = Answer::read(&response).map_err(Failure::Local)?;
+        answer
+            .filter(|answer| answer.auth.is_some() || answer.wrap_info.is_some())
+            .ok_or_else(|| Failure::local(format!("Error authenticating: {path} gave no token")))
+    }
+
+    fn report(&self, session: &Session, answer: &Answer, kept: bool) -> Outcome {
+        let terminal = &session.terminal;
+        if self.token_only {
+            return terminal.field("token", answer.field("token"));
+        }
+        if self.no_print {
+            return Ok(DONE);
+        }
+        for name in ["STRONGROOM_TOKEN", "VAULT_TOKEN"] {
+            if env(name).is_some() && kept {
+                terminal.warn(&format!(
+                    "WARNING! {name} is set and wins over the token that was just kept: unset it to use the new one.\n"
+                ));
+            }
+        }
+        if terminal.field.is_none() && terminal.format == Format::Table {
+            let fate = if kept {
+                "The token below is kept; the commands that\nfollow use it."
+            } else {
+                "The token below was not kept;\nset STRONGROOM_TOKEN to use it."
+            };
+            terminal.print(&format!("Success! You are now authenticated. {fate}\n"))?;
+        }
+        terminal.answer(answer)
+    }
+}
+
+/// Where the method logs in; asks for what it needs beside the given data.
+fn login_path(
+    session: &Session,
+    method: &str,
+    path: Option<&str>,
+    data: &mut Map<String, Value>,
+) -> Result<String, Failure> {
+    let mount = path.map_or(method, clean);
+    let mount = mount.strip_prefix("auth/").unwrap_or(mount);
+    if !matches!(method, "userpass" | "ldap" | "okta" | "radius") {
+        return Ok(format!("auth/{mount}/login"));
+    }
+    let name = match data.remove("username") {
+        Some(Value::String(name)) if !name.is_empty() => name,
+        _ => env("USER").ok_or_else(|| Failure::local("username is missing: give username=NAME"))?,
+    };
+    if !data.contains_key("password") {
+        let password = session.terminal.ask_secret("Password", "give password=- and the password on standard input")?;
+        // EXPOSE: the password goes into the login request.
+        data.insert("password".to_owned(), Value::String(password.expose().clone()));
+    }
+    Ok(format!("auth/{mount}/login/{name}"))
+}
+
+fn all_policies(looked_up: &Json) -> Json {
+    let mut names = Vec::new();
+    for list in ["policies", "identity_policies"] {
+        for name in looked_up.get(list).map(Json::items).unwrap_or_default() {
+            if !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
+    }
+    Json::List(names)
+}
+
+/// Replaces the token file in one step; it is readable by its owner alone from its first moment.
+fn store(path: &Path, token: &str) -> Result<(), Failure> {
+    let failed =
+        |error: std::io::Error| Failure::local(format!("cannot keep the token in {}: {error}", path.display()));
+    let fresh = path.with_file_name(format!(".vault-token.{}", std::process::id()));
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600);
+    let line = Zeroizing::new(token.to_owned());
+    let written = options.open(&fresh).and_then(|mut file| file.write_all(line.as_bytes()));
+    if let Err(error) = written.and_then(|()| std::fs::rename(&fresh, path)) {
+        // What remains of the attempt is of no use; the first error is the one to tell.
+        let _ = std::fs::remove_file(&fresh);
+        return Err(failed(error));
+    }
+    Ok(())
+}
