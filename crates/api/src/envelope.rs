@@ -73,7 +73,10 @@ pub struct Auth {
 
 impl std::fmt::Debug for Auth {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Auth").field("accessor", &self.accessor).field("policies", &self.policies).finish_non_exhaustive()
+        f.debug_struct("Auth")
+            .field("accessor", &self.accessor)
+            .field("policies", &self.policies)
+            .finish_non_exhaustive()
     }
 }
 

@@ -329,7 +329,9 @@ mod tests {
 
     #[test]
     fn durations_that_make_no_sense_are_refused() {
-        for json in ["-1", "\"-5s\"", "\"h\"", "\"5x\"", "\"5 s\"", "\"1h30\"", "true", "[]", "\"999999999999999\"", "1e300"] {
+        for json in
+            ["-1", "\"-5s\"", "\"h\"", "\"5x\"", "\"5 s\"", "\"1h30\"", "true", "[]", "\"999999999999999\"", "1e300"]
+        {
             assert!(serde_json::from_str::<Ttl>(json).is_err(), "{json}");
         }
     }

@@ -50,7 +50,8 @@ impl ReqPath {
                 bytes.push(byte);
                 continue;
             }
-            let digit = |byte: Option<u8>| byte.and_then(|byte| char::from(byte).to_digit(16)).ok_or(InvalidPath::Escape);
+            let digit =
+                |byte: Option<u8>| byte.and_then(|byte| char::from(byte).to_digit(16)).ok_or(InvalidPath::Escape);
             let (high, low) = (digit(rest.next())?, digit(rest.next())?);
             bytes.push(u8::try_from(high * 16 + low).map_err(|_| InvalidPath::Escape)?);
         }

@@ -1,1 +1,125 @@
-//! The pipeline, seal and unseal, sys routes and background work.
+//! The pipeline, seal and unseal, the `sys/` routes and the background work.
+//!
+//! [`Core`] is the server without its listeners: it takes a [`gate::Request`] and gives a [`Reply`]. While it is
+//! unsealed it holds a `Running`: the services over the barrier, and the tasks that end leases and rotate secrets.
+
+mod audit;
+mod audit_devices;
+mod cubbyhole;
+mod passwords;
+mod pipeline;
+mod policies;
+mod reply;
+mod running;
+mod sealing;
+mod services;
+mod sys;
+mod wrapping;
+
+use std::{path::PathBuf, sync::Arc};
+
+use arc_swap::ArcSwapOption;
+use clock::{Clock, Timestamp};
+use engine::Kind;
+use gate::{Error, Request};
+use storage::Store;
+
+pub use reply::{Content, Reply, Success};
+pub use sealing::Bare;
+
+use crate::{running::Running, sealing::Sealing};
+
+/// What a server is started with.
+#[derive(Clone)]
+pub struct Settings {
+    /// The kinds of engines and auth methods that can be mounted.
+    pub kinds: &'static [Kind],
+    /// The lives of leases where a mount says nothing.
+    pub limits: mounts::Limits,
+    /// The version of Vault whose features clients may expect.
+    pub compatibility: String,
+    /// Our own version.
+    pub version: &'static str,
+    /// A name for the server, in `sys/health`.
+    pub cluster_name: String,
+    /// The name of the store, in `sys/seal-status`.
+    pub storage_type: &'static str,
+    /// Whether audit devices may have a prefix.
+    pub allow_audit_log_prefixing: bool,
+    /// Where an audit journal may lie if its options do not say; `None` demands the option.
+    pub journal_directory: Option<PathBuf>,
+    /// How many bytes of decrypted entries are kept in memory.
+    pub cache_bytes: u64,
+}
+
+/// The server without its listeners.
+pub struct Core {
+    settings: Settings,
+    store: Arc<dyn Store>,
+    clock: Clock,
+    started: Timestamp,
+    sealing: tokio::sync::Mutex<Sealing>,
+    running: ArcSwapOption<Running>,
+    initialized: std::sync::atomic::AtomicBool,
+}
+
+impl Core {
+    /// A server over `store`, sealed.
+    pub async fn new(store: Arc<dyn Store>, clock: Clock, settings: Settings) -> Result<Arc<Self>, Error> {
+        let sealing = Sealing::load(&store).await?;
+        let initialized = sealing.is_initialized();
+        let started = clock.now();
+        Ok(Arc::new(Self {
+            settings,
+            store,
+            clock,
+            started,
+            sealing: tokio::sync::Mutex::new(sealing),
+            running: ArcSwapOption::empty(),
+            initialized: initialized.into(),
+        }))
+    }
+
+    /// Answers a request below `/v1/`.
+    pub async fn handle(self: &Arc<Self>, request: Request) -> Reply {
+        match self.running.load_full() {
+            Some(running) => running.serve(request).await,
+            None if self.is_initialized() => Reply::refused(request.id, Error::Sealed),
+            None => Reply::refused(request.id, Error::Uninitialized),
+        }
+    }
+
+    /// Whether the server is sealed.
+    pub fn is_sealed(&self) -> bool {
+        self.running.load().is_none()
+    }
+
+    /// Whether the server was ever initialised.
+    pub fn is_initialized(&self) -> bool {
+        self.initialized.load(std::sync::atomic::Ordering::Acquire)
+    }
+
+    /// The time.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// What the server was started with.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Has the audit devices open their files anew; for SIGHUP.
+    pub async fn reopen_audit(&self) -> Vec<String> {
+        let Some(running) = self.running.load_full() else { return Vec::new() };
+        let failed = running.audit.reopen_all().await;
+        failed.into_iter().map(|(path, error)| format!("audit device {path}/: {error}")).collect()
+    }
+
+    /// Seals the server: keys are wiped, background work ends. For shutdown and `sys/seal`.
+    pub async fn seal(&self) {
+        if let Some(running) = self.running.swap(None) {
+            running.stop().await;
+        }
+    }
+}

@@ -20,10 +20,14 @@ pub struct Answer {
     pub warnings: Vec<String>,
     /// A lease on what was answered.
     pub lease: Option<LeaseGrant>,
+    /// A lease that was renewed: its id, how long it lasts now, and whether it can be renewed again.
+    pub renewed: Option<(LeaseId, Duration, bool)>,
     /// A token to issue.
     pub login: Option<Login>,
     /// A token that was issued or renewed by the token store itself, ready for the reply.
     pub auth: Option<Box<api::Auth>>,
+    /// Where a reply that was wrapped anew can be fetched.
+    pub wrap_info: Option<Box<api::WrapInfo>>,
     /// Whether the data is repeated at the top level of the reply, as some `sys/` routes do.
     pub flat: bool,
     /// A token that the commit revokes: the reply waits, within reason, until all that it leased is gone too.

@@ -193,8 +193,12 @@ pub trait Services: Send + Sync + 'static {
     fn has_sudo(&self, caller: &Caller, path: &str) -> bool;
 
     /// The lease ids below `prefix`, for engines that compare a target with what is known.
-    fn leases<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, limit: usize)
-    -> BoxFuture<'a, Result<Vec<LeaseId>, Error>>;
+    fn leases<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: Option<&'a str>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<LeaseId>, Error>>;
 
     /// The data that the engine stored with a lease, or `None` if there is no such lease.
     fn lease_data<'a>(&'a self, lease: &'a LeaseId) -> BoxFuture<'a, Result<Option<SecretBytes>, Error>>;

@@ -108,6 +108,8 @@ pub struct Refused {
     pub facts: Box<Facts>,
     /// Why.
     pub error: Error,
+    /// Whether the request already stands in the audit log.
+    pub entered: bool,
 }
 
 /// Finds the mount of a path.
@@ -160,8 +162,14 @@ impl Request {
     /// Finds the mount and the route. An unknown path or verb is not refused yet: who may not know what exists is
     /// refused in a later room, by [`Permitted::enter`].
     pub fn route(self, router: &impl Route) -> Result<Routed, Refused> {
-        let mut facts =
-            Box::new(Facts { request: self, mount: None, endpoint: None, caller: None, operation: None, decision: None });
+        let mut facts = Box::new(Facts {
+            request: self,
+            mount: None,
+            endpoint: None,
+            caller: None,
+            operation: None,
+            decision: None,
+        });
         match router.find(&facts.request) {
             Ok(target) => {
                 if let Matched::Found(endpoint) = target.backend.matches(facts.request.verb, &target.path) {
@@ -172,7 +180,7 @@ impl Request {
             }
             // A path without a mount needs a valid token too, before it is said that nothing is there.
             Err(Error::NoRoute(_)) => Ok(Routed(facts)),
-            Err(error) => Err(Refused { facts, error }),
+            Err(error) => Err(Refused { facts, error, entered: false }),
         }
     }
 }
@@ -189,7 +197,7 @@ impl Routed {
                 self.0.caller = Some(caller);
                 Ok(Authenticated(self.0))
             }
-            Err(error) => Err(Refused { facts: self.0, error }),
+            Err(error) => Err(Refused { facts: self.0, error, entered: false }),
         }
     }
 }
@@ -200,7 +208,7 @@ impl Authenticated {
     pub async fn authorise(mut self, policies: &impl Authorise, tx: &Arc<Tx>) -> Result<Permitted, Refused> {
         let operation = match self.operation(tx).await {
             Ok(operation) => operation,
-            Err(error) => return Err(Refused { facts: self.0, error }),
+            Err(error) => return Err(Refused { facts: self.0, error, entered: false }),
         };
         self.0.operation = Some(operation);
         let nothing = Endpoint {
@@ -219,14 +227,14 @@ impl Authenticated {
                     let refusal = (!decision.allowed).then(|| crate::Refusal::Policy(decision.reason.clone()));
                     facts.decision = Some(decision);
                     if let Some(refusal) = refusal {
-                        return Err(Refused { facts: self.0, error: Error::Denied(refusal) });
+                        return Err(Refused { facts: self.0, error: Error::Denied(refusal), entered: false });
                     }
                 }
-                Err(error) => return Err(Refused { facts: self.0, error }),
+                Err(error) => return Err(Refused { facts: self.0, error, entered: false }),
             }
         }
         match self.missing_route() {
-            Some(error) => Err(Refused { facts: self.0, error }),
+            Some(error) => Err(Refused { facts: self.0, error, entered: false }),
             None => Ok(Permitted(self.0)),
         }
     }
@@ -265,7 +273,7 @@ impl Permitted {
         let entered = audit.enter(&self.0).await;
         match entered {
             Ok(()) => Ok(Admitted(self.0)),
-            Err(error) => Err(Refused { facts: self.0, error }),
+            Err(error) => Err(Refused { facts: self.0, error, entered: false }),
         }
     }
 }
@@ -287,7 +295,7 @@ impl Admitted {
 
     /// Ends the way of a request that an error stopped after it was admitted.
     pub fn refuse(self, error: Error) -> Refused {
-        Refused { facts: self.0, error }
+        Refused { facts: self.0, error, entered: true }
     }
 }
 

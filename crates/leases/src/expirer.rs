@@ -185,17 +185,19 @@ impl Leases {
     }
 
     async fn finish(&self, id: &LeaseId, orphan: bool) -> Result<(), Error> {
-        self.retried(|| Box::pin(async {
-            let tx = Tx::new(Arc::clone(&self.store));
-            if let Some(record) = tx.get_json::<Record>(&record::key(id)).await? {
-                if orphan {
-                    tx.put_json(record::orphan_key(id), &record)?;
+        self.retried(|| {
+            Box::pin(async {
+                let tx = Tx::new(Arc::clone(&self.store));
+                if let Some(record) = tx.get_json::<Record>(&record::key(id)).await? {
+                    if orphan {
+                        tx.put_json(record::orphan_key(id), &record)?;
+                    }
+                    self.remove(&tx, &record);
                 }
-                self.remove(&tx, &record);
-            }
-            tx.commit().await?;
-            Ok(())
-        }))
+                tx.commit().await?;
+                Ok(())
+            })
+        })
         .await
     }
 

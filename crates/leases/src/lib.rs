@@ -232,14 +232,16 @@ impl Leases {
 
     /// Forgets a lease without asking the engine, and leaves an orphan record for the reconciler.
     pub async fn force(&self, id: &LeaseId) -> Result<bool, Error> {
-        self.retried(|| Box::pin(async {
-            let tx = Tx::new(Arc::clone(&self.store));
-            let Some(record) = tx.get_json::<Record>(&record::key(id)).await? else { return Ok(false) };
-            tx.put_json(record::orphan_key(id), &record)?;
-            self.remove(&tx, &record);
-            tx.commit().await?;
-            Ok(true)
-        }))
+        self.retried(|| {
+            Box::pin(async {
+                let tx = Tx::new(Arc::clone(&self.store));
+                let Some(record) = tx.get_json::<Record>(&record::key(id)).await? else { return Ok(false) };
+                tx.put_json(record::orphan_key(id), &record)?;
+                self.remove(&tx, &record);
+                tx.commit().await?;
+                Ok(true)
+            })
+        })
         .await
     }
 
@@ -313,15 +315,17 @@ impl Leases {
 
     /// Changes a record in a commit of its own; `false` if there is none.
     async fn change(&self, id: &LeaseId, change: impl Fn(&mut Record, Timestamp) + Send + Sync) -> Result<bool, Error> {
-        self.retried(|| Box::pin(async {
-            let tx = Tx::new(Arc::clone(&self.store));
-            let Some(mut record) = tx.get_json::<Record>(&record::key(id)).await? else { return Ok(false) };
-            self.unschedule(&tx, &record);
-            change(&mut record, self.clock.now());
-            self.insert(&tx, &record)?;
-            tx.commit().await?;
-            Ok(true)
-        }))
+        self.retried(|| {
+            Box::pin(async {
+                let tx = Tx::new(Arc::clone(&self.store));
+                let Some(mut record) = tx.get_json::<Record>(&record::key(id)).await? else { return Ok(false) };
+                self.unschedule(&tx, &record);
+                change(&mut record, self.clock.now());
+                self.insert(&tx, &record)?;
+                tx.commit().await?;
+                Ok(true)
+            })
+        })
         .await
     }
 
@@ -351,7 +355,12 @@ fn capped(wished: Duration, max: Duration) -> String {
 }
 
 /// The call that revokes `record` at its engine.
-pub fn revocation(record: &Record, mount: Arc<MountInfo>, view: storage::View, services: Arc<dyn gate::Services>) -> LeaseCall {
+pub fn revocation(
+    record: &Record,
+    mount: Arc<MountInfo>,
+    view: storage::View,
+    services: Arc<dyn gate::Services>,
+) -> LeaseCall {
     LeaseCall {
         lease: record.id.clone(),
         data: record.secret(),

@@ -108,14 +108,8 @@ impl Mounts {
         limits: Limits,
         builtins: Vec<Builtin>,
     ) -> Result<Self, Error> {
-        let mounts = Self {
-            store,
-            clock,
-            kinds,
-            limits,
-            table: ArcSwap::default(),
-            changing: tokio::sync::Mutex::default(),
-        };
+        let mounts =
+            Self { store, clock, kinds, limits, table: ArcSwap::default(), changing: tokio::sync::Mutex::default() };
         let mut stored = mounts.stored().await?;
         let mut table = Table::default();
         for builtin in builtins {

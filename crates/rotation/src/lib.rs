@@ -92,7 +92,13 @@ impl Rotations {
     }
 
     /// Records a rotation that the engine did outside its plan, and plans the next, as part of `tx`.
-    pub async fn rotated(&self, tx: &Tx, mount: &MountInfo, id: &str, outcome: Result<(), String>) -> Result<(), Error> {
+    pub async fn rotated(
+        &self,
+        tx: &Tx,
+        mount: &MountInfo,
+        id: &str,
+        outcome: Result<(), String>,
+    ) -> Result<(), Error> {
         let Some(mut item) = tx.get_json::<Item>(&item_key(&mount.uuid, id)).await? else { return Ok(()) };
         if let Some(due) = item.due {
             tx.delete(due_key(due, &mount.uuid, id));
@@ -156,7 +162,11 @@ impl Rotations {
         }
     }
 
-    async fn pass(self: &Arc<Self>, rotate: &Arc<dyn Rotate>, slots: &Arc<tokio::sync::Semaphore>) -> Result<Duration, Error> {
+    async fn pass(
+        self: &Arc<Self>,
+        rotate: &Arc<dyn Rotate>,
+        slots: &Arc<tokio::sync::Semaphore>,
+    ) -> Result<Duration, Error> {
         let mut after = None;
         loop {
             let now = self.clock.now();

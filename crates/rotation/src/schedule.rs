@@ -21,7 +21,9 @@ pub fn check_plan(plan: &Plan) -> Result<(), Error> {
                 return Err(Error::invalid("rotation_period: use at least 5 seconds"));
             }
             match plan.window {
-                Some(_) => Err(Error::invalid("rotation_window: it goes with rotation_schedule, not with rotation_period")),
+                Some(_) => {
+                    Err(Error::invalid("rotation_window: it goes with rotation_schedule, not with rotation_period"))
+                }
                 None => Ok(()),
             }
         }
@@ -51,7 +53,11 @@ pub(crate) fn missed_window(plan: &Plan, due: Timestamp, now: Timestamp) -> bool
 }
 
 fn parse(text: &str) -> Result<Cron, Error> {
-    let wrong = || Error::invalid(format!("rotation_schedule: {text:?} is not a cron schedule of five fields, such as \"0 3 * * 6\""));
+    let wrong = || {
+        Error::invalid(format!(
+            "rotation_schedule: {text:?} is not a cron schedule of five fields, such as \"0 3 * * 6\""
+        ))
+    };
     if text.split_whitespace().count() != 5 {
         return Err(wrong());
     }

@@ -31,7 +31,11 @@ impl Tokens {
         serde_json::from_slice(&plain).map_err(|_| invalid())
     }
 
-    pub(crate) async fn batch_holder(&self, token: &SecretString, remote: Option<IpAddr>) -> Result<Arc<Caller>, Error> {
+    pub(crate) async fn batch_holder(
+        &self,
+        token: &SecretString,
+        remote: Option<IpAddr>,
+    ) -> Result<Arc<Caller>, Error> {
         let record = self.open_batch(token)?;
         if !record.in_force(self.clock.now()) {
             return Err(Error::Denied(Refusal::InvalidToken));

@@ -183,13 +183,18 @@ impl Tokens {
     pub fn for_login(&self, mount: &MountInfo, path: &str, login: Login) -> Result<(New, Vec<String>), Error> {
         let mut warnings = Vec::new();
         let params = login.params;
-        if params.policies.iter().any(|policy| matches!(policy.trim().to_lowercase().as_str(), "root" | "response-wrapping"))
+        if params
+            .policies
+            .iter()
+            .any(|policy| matches!(policy.trim().to_lowercase().as_str(), "root" | "response-wrapping"))
         {
             return Err(Error::invalid("auth methods cannot create root tokens"));
         }
         let batch = matches!(params.kind, TokenKind::Batch | TokenKind::DefaultBatch);
         if batch && (!params.period.is_zero() || params.num_uses != 0 || !params.explicit_max_ttl.is_zero()) {
-            return Err(Error::invalid("batch tokens cannot have a period, an explicit max TTL or a limited number of uses"));
+            return Err(Error::invalid(
+                "batch tokens cannot have a period, an explicit max TTL or a limited number of uses",
+            ));
         }
         let max = if params.max_ttl.is_zero() { mount.max_ttl } else { params.max_ttl.min(mount.max_ttl) };
         let mut ttl = match (params.period.is_zero(), params.ttl.is_zero()) {
@@ -273,7 +278,8 @@ impl Record {
 
 /// Policy names in their one canonical form: trimmed, lower case, sorted, once each; with `default` unless left out.
 pub fn normalised(policies: Vec<String>, no_default: bool) -> Vec<String> {
-    let mut names: Vec<String> = policies.iter().map(|name| name.trim().to_lowercase()).filter(|name| !name.is_empty()).collect();
+    let mut names: Vec<String> =
+        policies.iter().map(|name| name.trim().to_lowercase()).filter(|name| !name.is_empty()).collect();
     if names.iter().any(|name| name == "root") {
         return vec!["root".to_owned()];
     }
@@ -289,7 +295,9 @@ pub fn normalised(policies: Vec<String>, no_default: bool) -> Vec<String> {
 pub fn parse_cidrs(texts: &[String]) -> Result<Vec<IpNet>, Error> {
     let parse = |text: &String| {
         let net = text.parse::<IpNet>().or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from));
-        net.map_err(|_| Error::invalid(format!("bound CIDRs: {text:?} is not an address or CIDR block, such as 10.0.0.0/8")))
+        net.map_err(|_| {
+            Error::invalid(format!("bound CIDRs: {text:?} is not an address or CIDR block, such as 10.0.0.0/8"))
+        })
     };
     texts.iter().map(parse).collect()
 }

@@ -353,7 +353,11 @@ impl Tokens {
     }
 
     /// The tokens that are tied to a liveness stream, with their grace periods, a page at a time.
-    pub async fn bound(&self, after: Option<String>, limit: usize) -> Result<(Vec<(TokenId, Duration)>, Option<String>), Error> {
+    pub async fn bound(
+        &self,
+        after: Option<String>,
+        limit: usize,
+    ) -> Result<(Vec<(TokenId, Duration)>, Option<String>), Error> {
         let page = self.store.scan(&Scan { prefix: BOUND.to_owned(), after, limit, values: true }).await?;
         let next = page.more.then(|| page.entries.last().map(|(key, _)| key.as_str().to_owned())).flatten();
         let bound = page.entries.iter().filter_map(|(key, entry)| {

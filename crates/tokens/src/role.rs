@@ -101,13 +101,19 @@ impl Role {
         }
         if self.token_type == TokenKind::Batch {
             if !self.orphan {
-                return Err(Error::invalid("'token_type' cannot be 'batch' when role is set to generate non-orphan tokens"));
+                return Err(Error::invalid(
+                    "'token_type' cannot be 'batch' when role is set to generate non-orphan tokens",
+                ));
             }
             if self.renewable {
-                return Err(Error::invalid("'token_type' cannot be 'batch' when role is set to generate renewable tokens"));
+                return Err(Error::invalid(
+                    "'token_type' cannot be 'batch' when role is set to generate renewable tokens",
+                ));
             }
             if !self.token_period.is_zero() {
-                return Err(Error::invalid("'token_type' cannot be 'batch' when role is set to generate periodic tokens"));
+                return Err(Error::invalid(
+                    "'token_type' cannot be 'batch' when role is set to generate periodic tokens",
+                ));
             }
             if !self.token_explicit_max_ttl.is_zero() {
                 return Err(Error::invalid(
@@ -143,7 +149,9 @@ impl Role {
             };
             let own_default = policy == "default" && !self.token_no_default_policy;
             if allows && !own_default && !listed(&self.allowed_policies, &self.allowed_policies_glob) {
-                return Err(Error::invalid(format!("token policies ({policy}) must be subset of the role's allowed policies")));
+                return Err(Error::invalid(format!(
+                    "token policies ({policy}) must be subset of the role's allowed policies"
+                )));
             }
             if policy == "root" && !self.allowed_policies.contains(policy) {
                 return Err(Error::invalid("the role does not allow the policy root"));

@@ -142,7 +142,13 @@ async fn make(cx: Cx<TokenEngine>, input: NewToken, role: Option<Role>, path: &s
     let cidrs = role.as_ref().map(|role| create::parse_cidrs(&role.token_bound_cidrs)).transpose()?.unwrap_or_default();
     let num_uses = match role.as_ref().map_or(0, |role| role.token_num_uses) {
         0 => input.num_uses.0,
-        limit => if input.num_uses.0 == 0 { limit } else { limit.min(input.num_uses.0) },
+        limit => {
+            if input.num_uses.0 == 0 {
+                limit
+            } else {
+                limit.min(input.num_uses.0)
+            }
+        }
     };
     let no_default = input.no_default_policy.0 || role.as_ref().is_some_and(|role| role.token_no_default_policy);
     warn_of_unknown(&cx, &policies).await?;
@@ -172,7 +178,12 @@ async fn make(cx: Cx<TokenEngine>, input: NewToken, role: Option<Role>, path: &s
 }
 
 /// The policies the new token gets, by the caller's rights and the role.
-fn policies(cx: &Cx<TokenEngine>, input: &NewToken, role: Option<&Role>, privileged: bool) -> Result<Vec<String>, Error> {
+fn policies(
+    cx: &Cx<TokenEngine>,
+    input: &NewToken,
+    role: Option<&Role>,
+    privileged: bool,
+) -> Result<Vec<String>, Error> {
     let caller = cx.holder()?;
     let wished: Vec<String> = input.policies.iter().map(|policy| policy.trim().to_lowercase()).collect();
     let parent = &caller.token_policies;
@@ -201,10 +212,13 @@ fn policies(cx: &Cx<TokenEngine>, input: &NewToken, role: Option<&Role>, privile
 /// The period and the hard end: the lesser of what the role and the caller say.
 fn limits(input: &NewToken, role: Option<&Role>, warnings: &mut Vec<String>) -> (Duration, Duration) {
     let Some(role) = role else { return (input.period.0, input.explicit_max_ttl.0) };
-    let period = if role.token_period.is_zero() { Duration::ZERO } else { role::lesser(input.period.0, role.token_period.0) };
+    let period =
+        if role.token_period.is_zero() { Duration::ZERO } else { role::lesser(input.period.0, role.token_period.0) };
     let explicit = role::lesser(input.explicit_max_ttl.0, role.token_explicit_max_ttl.0);
     if !input.explicit_max_ttl.is_zero() && explicit < input.explicit_max_ttl.0 {
-        warnings.push("Explicit max TTL specified both during creation call and in role; using the lesser value".to_owned());
+        warnings.push(
+            "Explicit max TTL specified both during creation call and in role; using the lesser value".to_owned(),
+        );
     }
     (period, explicit)
 }
@@ -325,7 +339,9 @@ fn shown(cx: &Cx<TokenEngine>, record: &Record, id: SecretString) -> Data<Shown>
 }
 
 fn required(token: Option<SecretString>) -> Result<SecretString, Error> {
-    token.filter(|token| !token.is_empty()).ok_or_else(|| Error::invalid("missing token: give it in the field \"token\""))
+    token
+        .filter(|token| !token.is_empty())
+        .ok_or_else(|| Error::invalid("missing token: give it in the field \"token\""))
 }
 
 async fn lookup(cx: Cx<TokenEngine>, (): (), by: ByToken) -> Result<Data<Shown>, Error> {
@@ -488,7 +504,8 @@ async fn delete_role(cx: Cx<TokenEngine>, name: Name) -> Result<Done, Error> {
 /// Everything about a token is in one commit, so nothing dangles; what is due is looked at now.
 async fn tidy(cx: Cx<TokenEngine>, (): ()) -> Result<Answer, Error> {
     cx.engine().tokens.leases().wake();
-    let warning = "Tidy operation successfully started. Any information from the operation will be printed to the server logs.";
+    let warning =
+        "Tidy operation successfully started. Any information from the operation will be printed to the server logs.";
     Ok(Answer { status: Some(202), warnings: vec![warning.to_owned()], ..Answer::default() })
 }
 

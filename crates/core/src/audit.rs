@@ -1,0 +1,281 @@
+//! What a request becomes in the audit log, on its way in and on its way out.
+
+use std::sync::Arc;
+
+use audit::{Auth, Body, Data, Entry, Granting, Memo, Namespace, PolicyResults, Sensitive};
+use gate::{Admitted, Caller, Error, Facts, Record, Refused, TokenKind};
+use storage::BoxFuture;
+
+use crate::{Success, pipeline::json_of, running::Running};
+
+/// Writes the two entries of one request.
+pub(crate) struct Recorder {
+    running: Arc<Running>,
+    memo: Memo,
+}
+
+impl Recorder {
+    pub(crate) fn new(running: &Arc<Running>) -> Self {
+        Self { running: Arc::clone(running), memo: Memo::default() }
+    }
+
+    /// Writes down how a request ended. Only what is written down is sent.
+    pub(crate) async fn leave(
+        &self,
+        outcome: Result<(Admitted, Box<Success>), Refused>,
+    ) -> Result<Box<Success>, Error> {
+        match outcome {
+            Ok((admitted, success)) => {
+                self.write_leave(admitted.facts(), Some(&success), "").await?;
+                Ok(success)
+            }
+            Err(refused) => {
+                let why = why(&refused.error);
+                if !matches!(refused.error, Error::Unaudited) {
+                    if !refused.entered {
+                        self.write_enter(&refused.facts, &why).await?;
+                    }
+                    self.write_leave(&refused.facts, None, &why).await?;
+                }
+                if let Error::Internal(text) = &refused.error {
+                    tracing::error!(
+                        request = &*refused.facts.request().id,
+                        text,
+                        "a request failed for a fault of the server"
+                    );
+                }
+                Err(refused.error)
+            }
+        }
+    }
+
+    async fn write_enter(&self, facts: &Facts, error: &str) -> Result<(), Error> {
+        if self.running.audit.is_empty() {
+            return Ok(());
+        }
+        let parts = Parts::new(facts);
+        let auth = parts.auth(facts);
+        let request = parts.request(facts);
+        let entry =
+            Entry::request(self.running.clock.now(), &request).auth(auth.as_ref()).error(error).memo(&self.memo);
+        self.write(&entry).await
+    }
+
+    async fn write_leave(&self, facts: &Facts, success: Option<&Success>, error: &str) -> Result<(), Error> {
+        if self.running.audit.is_empty() {
+            return Ok(());
+        }
+        let parts = Parts::new(facts);
+        let auth = parts.auth(facts);
+        let request = parts.request(facts);
+        let made = success.and_then(|success| success.auth.as_deref()).map(made);
+        let response = success.map(|success| response(facts, success, made.as_ref()));
+        let entry = Entry::response(self.running.clock.now(), &request, response.as_ref())
+            .auth(auth.as_ref())
+            .error(error)
+            .memo(&self.memo);
+        self.write(&entry).await
+    }
+
+    async fn write(&self, entry: &Entry<'_>) -> Result<(), Error> {
+        self.running.audit.record(entry).await.map_err(|unwritten| {
+            tracing::error!(%unwritten, "a request is refused because no audit device can write");
+            Error::Unaudited
+        })
+    }
+}
+
+impl Record for Recorder {
+    fn enter<'a>(&'a self, facts: &'a Facts) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(self.write_enter(facts, ""))
+    }
+}
+
+/// Texts that the entries borrow.
+struct Parts<'f> {
+    granting: Vec<Granting<'f>>,
+    address: String,
+    policies: Vec<String>,
+}
+
+impl<'f> Parts<'f> {
+    fn new(facts: &'f Facts) -> Self {
+        let rules = facts.decision().map(|decision| decision.rules.as_slice()).unwrap_or_default();
+        let granting = rules.iter().map(|rule| Granting {
+            name: &rule.policy,
+            namespace_id: "root",
+            namespace_path: "",
+            kind: "acl",
+            rule: &rule.path,
+            line: u32::try_from(rule.line).unwrap_or_default(),
+        });
+        Self {
+            granting: granting.collect(),
+            address: facts.request().remote.map(|(address, _)| address.to_string()).unwrap_or_default(),
+            policies: facts.caller().map(|caller| caller.policies()).unwrap_or_default(),
+        }
+    }
+
+    fn auth(&'f self, facts: &'f Facts) -> Option<Auth<'f>> {
+        let caller: &Caller = facts.caller()?;
+        let results = facts
+            .decision()
+            .map(|decision| PolicyResults { allowed: decision.allowed, granting_policies: &self.granting });
+        Some(Auth {
+            client_token: token(facts),
+            accessor: &caller.accessor,
+            display_name: &caller.display_name,
+            policies: (&self.policies).into(),
+            token_policies: (&*caller.token_policies).into(),
+            identity_policies: (&*caller.identity_policies).into(),
+            no_default_policy: caller.no_default_policy,
+            policy_results: results,
+            metadata: (&*caller.metadata).into(),
+            num_uses: caller.num_uses,
+            remaining_uses: caller.remaining_uses.unwrap_or_default(),
+            entity_id: &caller.entity_id,
+            entity_created: false,
+            token_type: kind_text(caller.kind),
+            token_ttl: caller.ttl.as_secs(),
+            token_issue_time: Some(caller.issued),
+        })
+    }
+
+    fn request(&'f self, facts: &'f Facts) -> audit::Request<'f> {
+        let request = facts.request();
+        let mount = facts.mount();
+        let clear = mount.map(|mount| &*mount.clear_request_keys).unwrap_or_default();
+        audit::Request {
+            id: &request.id,
+            operation: facts.operation().as_str(),
+            mount_point: mount.map_or("", |mount| &mount.path),
+            mount_type: mount.map_or("", |mount| mount.kind),
+            mount_accessor: mount.map_or("", |mount| &mount.accessor),
+            mount_class: mount.map_or("", |mount| mount.class.as_str()),
+            client_token: token(facts),
+            client_token_accessor: facts.caller().map_or("", |caller| &caller.accessor),
+            namespace: Namespace { id: request.namespace.id(), path: request.namespace.path() },
+            path: request.path.as_str(),
+            data: Data { body: json(&request.body), unhashed: clear.into(), clear: &[] },
+            remote_address: &self.address,
+            remote_port: request.remote.map_or(0, |(_, port)| port),
+            wrap_ttl: request.wrap_ttl.map_or(0, |ttl| ttl.as_secs()),
+            ..audit::Request::default()
+        }
+    }
+}
+
+fn response<'f>(facts: &'f Facts, success: &'f Success, made: Option<&'f Auth<'f>>) -> audit::Response<'f> {
+    let mount = facts.mount();
+    let unhashed = mount.map(|mount| &*mount.clear_response_keys).unwrap_or_default();
+    let body = match (&success.content, json_of(&success.content)) {
+        (_, Some(bytes)) => json(bytes),
+        (crate::Content::Raw(_, bytes), None) => Body::Raw(bytes),
+        _ => Body::None,
+    };
+    audit::Response {
+        auth: made,
+        mount_point: mount.map_or("", |mount| &mount.path),
+        mount_type: mount.map_or("", |mount| mount.kind),
+        mount_accessor: mount.map_or("", |mount| &mount.accessor),
+        mount_class: mount.map_or("", |mount| mount.class.as_str()),
+        lease_id: &success.lease_id,
+        data: Data {
+            body,
+            unhashed: unhashed.into(),
+            clear: facts.endpoint().map(|endpoint| endpoint.clear).unwrap_or_default(),
+        },
+        warnings: (&success.warnings).into(),
+        wrap_info: success.wrap_info.as_ref().map(|info| audit::WrapInfo {
+            ttl: info.ttl,
+            token: Sensitive::new(&info.token),
+            accessor: &info.accessor,
+            creation_time: info.creation_time.parse().ok(),
+            creation_path: &info.creation_path,
+            wrapped_accessor: info.wrapped_accessor.as_deref().unwrap_or_default(),
+        }),
+        ..audit::Response::default()
+    }
+}
+
+/// A token that the reply hands out.
+fn made(auth: &api::Auth) -> Auth<'_> {
+    Auth {
+        client_token: Sensitive::new(&auth.client_token),
+        accessor: &auth.accessor,
+        policies: (&auth.policies).into(),
+        token_policies: (&auth.token_policies).into(),
+        identity_policies: (&auth.identity_policies).into(),
+        metadata: auth.metadata.as_ref().map(Into::into).unwrap_or_default(),
+        num_uses: auth.num_uses,
+        entity_id: &auth.entity_id,
+        token_type: &auth.token_type,
+        token_ttl: auth.lease_duration,
+        ..Auth::default()
+    }
+}
+
+fn token(facts: &Facts) -> Sensitive<'_> {
+    match &facts.request().token {
+        // EXPOSE: lent to the audit log, which writes its keyed hash alone.
+        Some(token) => Sensitive::new(token.expose()),
+        None => Sensitive::default(),
+    }
+}
+
+fn json(bytes: &[u8]) -> Body<'_> {
+    if bytes.is_empty() { Body::None } else { Body::Json(bytes) }
+}
+
+fn kind_text(kind: TokenKind) -> &'static str {
+    match kind {
+        TokenKind::Batch => "batch",
+        _ => "service",
+    }
+}
+
+/// The reason as the audit log has it: what the caller reads, and for refusals what is behind it.
+fn why(error: &Error) -> String {
+    match error {
+        Error::Denied(refusal) => format!("1 error occurred:\n\t* permission denied ({refusal})\n\n"),
+        error => error.to_string(),
+    }
+}
+
+/// An act that the server started by itself, for the audit log.
+pub(crate) struct Act<'a> {
+    pub(crate) operation: &'static str,
+    pub(crate) mount: Option<&'a gate::MountInfo>,
+    pub(crate) path: &'a str,
+    pub(crate) lease_id: &'a str,
+    pub(crate) username: &'a str,
+    pub(crate) error: &'a str,
+}
+
+impl Running {
+    /// Writes an act of the server itself into the audit log. A log that cannot be written does not stop revocations.
+    pub(crate) async fn record_act(&self, act: Act<'_>) {
+        if self.audit.is_empty() {
+            return;
+        }
+        let id = crypto::random::uuid();
+        let request = audit::Request {
+            id: &id,
+            operation: act.operation,
+            actor: "system",
+            mount_point: act.mount.map_or("", |mount| &mount.path),
+            mount_type: act.mount.map_or("", |mount| mount.kind),
+            mount_accessor: act.mount.map_or("", |mount| &mount.accessor),
+            mount_class: act.mount.map_or("", |mount| mount.class.as_str()),
+            namespace: Namespace { id: "root", path: "" },
+            path: act.path,
+            lease_id: act.lease_id,
+            username: act.username,
+            ..audit::Request::default()
+        };
+        let entry = Entry::response(self.clock.now(), &request, None).error(act.error);
+        if let Err(unwritten) = self.audit.record(&entry).await {
+            tracing::error!(%unwritten, "an act of the server could not be recorded");
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! The cubbyhole: storage that belongs to one token and ends with it. Carries wrapped replies.
+
+use api::Verb;
+use engine::{Answer, Body, Cx, Done, Engine, Error, Keys, Opening, Routes, TokenKind};
+
+/// The engine at `cubbyhole/`.
+pub(crate) struct Cubbyhole;
+
+impl Engine for Cubbyhole {
+    fn open(_: Opening) -> Self {
+        Self
+    }
+
+    fn routes() -> Routes<Self> {
+        Routes::default()
+            .on(Verb::List, "{path...}", "List the names at a path.", list)
+            .on(Verb::Read, "{path...}", "Read what was written at a path.", read)
+            .on(Verb::Write, "{path...}", "Write at a path.", write)
+            .exists(exists)
+            .on(Verb::Delete, "{path...}", "Delete what was written at a path.", delete)
+    }
+}
+
+fn own(cx: &Cx<Cubbyhole>, path: &str) -> Result<String, Error> {
+    let caller = cx.holder()?;
+    if caller.kind == TokenKind::Batch {
+        return Err(Error::invalid("cubbyhole operations are only supported by \"service\" type tokens"));
+    }
+    Ok(format!("{}/{path}", caller.id.0))
+}
+
+async fn list(cx: Cx<Cubbyhole>, path: String) -> Result<Keys, Error> {
+    let folder = match path.trim_end_matches('/') {
+        "" => String::new(),
+        path => format!("{path}/"),
+    };
+    let folder = own(&cx, &folder)?;
+    Ok(cx.view().list(&folder, None, 100_000).await?.into())
+}
+
+async fn read(cx: Cx<Cubbyhole>, path: String) -> Result<Answer, Error> {
+    let value = cx.view().get(&own(&cx, &path)?).await?.ok_or(Error::NotFound)?;
+    Ok(Answer { body: Body::Json(value), ..Answer::default() })
+}
+
+async fn exists(cx: Cx<Cubbyhole>, path: String) -> Result<bool, Error> {
+    Ok(cx.view().get(&own(&cx, &path)?).await?.is_some())
+}
+
+async fn write(cx: Cx<Cubbyhole>, path: String) -> Result<Done, Error> {
+    if path.is_empty() {
+        return Err(Error::invalid("missing path"));
+    }
+    let body = cx.body().clone();
+    if body.is_empty() || body.as_ref() == b"{}" {
+        return Err(Error::invalid("missing data fields"));
+    }
+    cx.view().put(&own(&cx, &path)?, body);
+    Ok(Done)
+}
+
+async fn delete(cx: Cx<Cubbyhole>, path: String) -> Result<Done, Error> {
+    cx.view().delete(&own(&cx, &path)?);
+    Ok(Done)
+}

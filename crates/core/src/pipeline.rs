@@ -1,0 +1,174 @@
+//! The way of a request, on a screen.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use gate::{Admitted, Answer, Body, Error, Facts, Refused, Request};
+use storage::Tx;
+
+use crate::{
+    Content, Reply, Success,
+    audit::Recorder,
+    running::Running,
+    services::{RequestServices, Router},
+    wrapping,
+};
+
+/// How often a request is tried when others keep changing what it read.
+const TRIES: usize = 32;
+
+impl Running {
+    pub(crate) async fn serve(self: &Arc<Self>, request: Request) -> Reply {
+        let id = Arc::clone(&request.id);
+        let recorder = Recorder::new(self);
+        let services = RequestServices::new(self);
+        let tx = Tx::new(self.store());
+        let outcome = match self.admit(request, &services, &recorder, &tx).await {
+            Ok(admitted) => self.answer(admitted, &services, &tx).await,
+            Err(refused) => Err(refused),
+        };
+        let outcome = recorder.leave(outcome).await;
+        if let Some(token) = services.spent_token() {
+            self.end_spent(token).await;
+        }
+        Reply { id, outcome }
+    }
+
+    async fn admit(
+        self: &Arc<Self>,
+        request: Request,
+        services: &Arc<RequestServices>,
+        recorder: &Recorder,
+        tx: &Arc<Tx>,
+    ) -> Result<Admitted, Refused> {
+        let router = Router::new(self, services);
+        let routed = request.route(&router)?;
+        let authenticated = routed.authenticate(&router).await?;
+        let permitted = authenticated.authorise(&router, tx).await?;
+        permitted.enter(recorder).await
+    }
+
+    /// Calls the engine and commits, again if another request was quicker.
+    async fn answer(
+        self: &Arc<Self>,
+        admitted: Admitted,
+        services: &Arc<RequestServices>,
+        tx: &Arc<Tx>,
+    ) -> Result<(Admitted, Box<Success>), Refused> {
+        for _ in 0..TRIES {
+            match self.attempt(&admitted, tx).await {
+                Ok(success) => return Ok((admitted, success)),
+                Err(error) => {
+                    tx.clear();
+                    // A credential that was made for this try has no lease: it goes at once.
+                    services.abandon_intents().await;
+                    if !matches!(error, Error::Conflict) {
+                        return Err(admitted.refuse(error));
+                    }
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
+        Err(admitted.refuse(Error::Unavailable("too many requests change the same data; try again".to_owned())))
+    }
+
+    async fn attempt(self: &Arc<Self>, admitted: &Admitted, tx: &Arc<Tx>) -> Result<Box<Success>, Error> {
+        let mut answer = admitted.call(tx).await?;
+        let ended = answer.ends.take();
+        let success = self.grant(admitted.facts(), tx, answer).await?;
+        let success = wrapping::wrap(self, admitted.facts(), tx, success).await?;
+        let waiter = ended.map(|token| self.ending(token));
+        if tx.commit().await?.is_some() && waiter.is_some() {
+            self.leases.wake();
+        }
+        if let Some(waiter) = waiter {
+            // The token is refused from the commit on; what it leased is given this long to go before the reply.
+            let _ = tokio::time::timeout(ENDING, waiter).await;
+        }
+        Ok(success)
+    }
+
+    /// Lease or token: what an answer asks for becomes part of the commit.
+    async fn grant(&self, facts: &Facts, tx: &Arc<Tx>, answer: Answer) -> Result<Box<Success>, Error> {
+        let mut success = Box::new(Success {
+            content: content(answer.body),
+            status: answer.status,
+            warnings: answer.warnings,
+            auth: answer.auth,
+            wrap_info: answer.wrap_info.map(|info| *info),
+            flat: answer.flat,
+            headers: answer.headers,
+            mount_type: facts.mount().map_or("", |mount| mount.kind),
+            ..Success::default()
+        });
+        if let Some((id, left, renewable)) = answer.renewed {
+            success.lease_id = id.to_string();
+            success.lease_duration = left.as_secs();
+            success.renewable = renewable;
+        }
+        if let Some(grant) = answer.lease {
+            let mount = facts.mount().ok_or_else(|| Error::internal("a lease was granted without a mount"))?;
+            let caller = facts.caller();
+            let batch = |caller: &&Arc<gate::Caller>| caller.accessor.is_empty();
+            let owned = leases::Ownership {
+                mount,
+                path: facts.request().path.as_str(),
+                owner: caller.filter(|caller| !batch(caller)).map(|caller| caller.id.clone()),
+                owner_expires: caller.filter(batch).and_then(|caller| caller.expires),
+            };
+            let granted = self.leases.grant(tx, owned, grant).await?;
+            success.lease_id = granted.id.to_string();
+            success.renewable = granted.renewable;
+            success.lease_duration = granted.duration.as_secs();
+            success.warnings.extend(granted.warnings);
+        }
+        if let Some(login) = answer.login {
+            let mount = facts.mount().ok_or_else(|| Error::internal("a login came without a mount"))?;
+            let (auth, warnings) = self.login(mount, facts.request(), tx, login).await?;
+            success.auth = Some(Box::new(auth));
+            success.warnings.extend(warnings);
+        }
+        Ok(success)
+    }
+
+    async fn login(
+        &self,
+        mount: &gate::MountInfo,
+        request: &Request,
+        tx: &Tx,
+        login: gate::Login,
+    ) -> Result<(api::Auth, Vec<String>), Error> {
+        let entity = match login.alias.as_str() {
+            "" => None,
+            alias => Some(identity::login(tx, &self.clock, mount, alias, &login.metadata).await?),
+        };
+        let (mut new, warnings) = self.tokens.for_login(mount, request.path.as_str(), login)?;
+        if let Some(entity) = entity {
+            new.entity_id = entity.id;
+            new.identity_policies = entity.policies;
+        }
+        let issued = self.tokens.issue(tx, new).await?;
+        Ok((self.tokens.auth(&issued), warnings))
+    }
+}
+
+/// How long a revocation is waited for.
+const ENDING: Duration = Duration::from_secs(5);
+
+fn content(body: Body) -> Content {
+    match body {
+        Body::Empty => Content::Empty,
+        Body::Json(json) => Content::Data(json),
+        Body::Bare(json) => Content::Bare(json),
+        Body::Raw { content_type, bytes } => Content::Raw(content_type, bytes),
+        Body::Stream(frames) => Content::Stream(frames),
+    }
+}
+
+/// The JSON of a content, if it has one.
+pub(crate) fn json_of(content: &Content) -> Option<&Bytes> {
+    match content {
+        Content::Data(json) | Content::Bare(json) => Some(json),
+        Content::Empty | Content::Raw(..) | Content::Stream(_) => None,
+    }
+}

@@ -1,0 +1,156 @@
+//! The ACL policies: stored text, and what is compiled from it.
+//!
+//! A compiled ACL is reused as long as every policy it was made of still has the revision it was made from. So an edit
+//! binds at the next request, and a request costs one look-up per policy of its token, whatever the number of policies.
+
+use std::sync::Arc;
+
+use gate::{Caller, Error};
+use policy::{
+    Acl, DEFAULT, DEFAULT_NAME, Policy, PolicyName, RESPONSE_WRAPPING, RESPONSE_WRAPPING_NAME, ROOT_NAME, Subject,
+};
+use quick_cache::sync::Cache;
+use storage::{Key, Store, Tx};
+
+/// The policies of the server.
+pub(crate) struct Policies {
+    store: Arc<dyn Store>,
+    parsed: Cache<String, (Option<u64>, Option<Arc<Policy>>)>,
+    compiled: Cache<String, (Vec<Option<u64>>, Arc<Acl>)>,
+}
+
+/// How many policies and combinations of policies are kept compiled.
+const CACHED: usize = 4096;
+
+/// Where the texts lie.
+pub(crate) const PREFIX: &str = "sys/policy/acl/";
+
+impl Policies {
+    /// The policies in `store`; writes the `default` one at the first start.
+    pub(crate) async fn open(store: Arc<dyn Store>) -> Result<Self, Error> {
+        let tx = Tx::new(Arc::clone(&store));
+        if tx.get(&key(DEFAULT_NAME)).await?.is_none() {
+            tx.put(key(DEFAULT_NAME), DEFAULT.into());
+            tx.commit().await?;
+        }
+        Ok(Self { store, parsed: Cache::new(CACHED), compiled: Cache::new(CACHED) })
+    }
+
+    /// What a caller's policies say together.
+    pub(crate) async fn acl(&self, caller: &Caller) -> Result<Arc<Acl>, Error> {
+        self.of(&caller.policies(), &caller.entity_id).await
+    }
+
+    /// What these policies say together, to an entity.
+    pub(crate) async fn of(&self, names: &[String], entity_id: &str) -> Result<Arc<Acl>, Error> {
+        let mut policies = Vec::with_capacity(names.len());
+        let mut revisions = Vec::with_capacity(names.len());
+        for name in names {
+            let (revision, policy) = self.parsed(name).await?;
+            revisions.push(revision);
+            policies.extend(policy);
+        }
+        let templated = policies.iter().any(|policy| policy.is_templated());
+        let subject = if templated { self.subject(entity_id, &mut revisions).await? } else { None };
+        let mut id = names.join(",");
+        if templated {
+            id.push('|');
+            id.push_str(entity_id);
+        }
+        if let Some((known, acl)) = self.compiled.get(&id)
+            && known == revisions
+        {
+            return Ok(acl);
+        }
+        let acl = Arc::new(Acl::compile(&policies, subject.as_ref()));
+        self.compiled.insert(id, (revisions, Arc::clone(&acl)));
+        Ok(acl)
+    }
+
+    async fn parsed(&self, name: &str) -> Result<(Option<u64>, Option<Arc<Policy>>), Error> {
+        match name {
+            ROOT_NAME => return Ok((None, Some(Arc::new(Policy::root())))),
+            RESPONSE_WRAPPING_NAME => return Ok((None, Policy::parse(name, RESPONSE_WRAPPING).ok().map(Arc::new))),
+            _ => {}
+        }
+        let entry = self.store.get(&key(name)).await?;
+        let revision = entry.as_ref().map(|entry| entry.revision);
+        if let Some((known, policy)) = self.parsed.get(name)
+            && known == revision
+        {
+            return Ok((revision, policy));
+        }
+        let text = entry.as_ref().and_then(|entry| std::str::from_utf8(&entry.value).ok());
+        let policy = match text.map(|text| Policy::parse(name, text)) {
+            Some(Ok(policy)) => Some(Arc::new(policy)),
+            Some(Err(error)) => {
+                // Written only after it was parsed; a text that no longer parses grants nothing.
+                tracing::error!(policy = name, %error, "a stored policy cannot be read; it grants nothing");
+                None
+            }
+            None => None,
+        };
+        self.parsed.insert(name.to_owned(), (revision, policy.clone()));
+        Ok((revision, policy))
+    }
+
+    async fn subject(&self, entity_id: &str, revisions: &mut Vec<Option<u64>>) -> Result<Option<Subject>, Error> {
+        if entity_id.is_empty() {
+            return Ok(None);
+        }
+        let entry = self.store.get(&identity::entity_key(entity_id)).await?;
+        revisions.push(entry.as_ref().map(|entry| entry.revision));
+        let Some(entry) = entry else { return Ok(None) };
+        let entity: identity::Entity =
+            serde_json::from_slice(&entry.value).map_err(|_| Error::internal("an entity cannot be read"))?;
+        let alias = |alias: identity::Alias| policy::SubjectAlias {
+            id: alias.id,
+            name: alias.name,
+            metadata: alias.metadata,
+            custom_metadata: alias.custom_metadata,
+        };
+        Ok(Some(Subject {
+            id: entity.id,
+            name: entity.name,
+            metadata: entity.metadata,
+            aliases: entity.aliases.into_iter().map(|(accessor, known)| (accessor, alias(known))).collect(),
+            groups: Vec::new(),
+        }))
+    }
+
+    /// The text of a policy.
+    pub(crate) async fn text(&self, tx: &Tx, name: &PolicyName) -> Result<Option<String>, Error> {
+        match name.as_str() {
+            ROOT_NAME => return Ok(Some(String::new())),
+            RESPONSE_WRAPPING_NAME => return Ok(Some(RESPONSE_WRAPPING.to_owned())),
+            _ => {}
+        }
+        let value = tx.get(&key(name.as_str())).await?;
+        Ok(value.map(|value| String::from_utf8_lossy(&value).into_owned()))
+    }
+
+    /// Writes a policy, after it was parsed.
+    pub(crate) fn put(&self, tx: &Tx, policy: &Policy, text: &str) -> Result<(), Error> {
+        let name = policy.name().as_str();
+        if name == ROOT_NAME || name == RESPONSE_WRAPPING_NAME {
+            return Err(Error::invalid(format!("cannot update \"{name}\" policy")));
+        }
+        tx.put(key(name), text.to_owned().into());
+        Ok(())
+    }
+
+    /// Removes a policy.
+    pub(crate) fn delete(&self, tx: &Tx, name: &PolicyName) -> Result<(), Error> {
+        if matches!(name.as_str(), ROOT_NAME | DEFAULT_NAME | RESPONSE_WRAPPING_NAME) {
+            let quoted =
+                if name.as_str() == DEFAULT_NAME { "default".to_owned() } else { format!("\"{}\"", name.as_str()) };
+            return Err(Error::invalid(format!("cannot delete {quoted} policy")));
+        }
+        tx.delete(key(name.as_str()));
+        Ok(())
+    }
+}
+
+fn key(name: &str) -> Key {
+    Key::from(format!("{PREFIX}{name}"))
+}

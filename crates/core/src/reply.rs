@@ -1,0 +1,78 @@
+//! The reply to a request: the only thing that the listener can send.
+
+use bytes::Bytes;
+use gate::{Error, RequestId};
+
+/// The reply to a request. Made by the pipeline, after the audit log has it, and by the few routes that answer while
+/// sealed.
+pub struct Reply {
+    /// The id of the request.
+    pub(crate) id: RequestId,
+    pub(crate) outcome: Result<Box<Success>, Error>,
+}
+
+/// A request that was answered.
+#[derive(Default)]
+pub struct Success {
+    /// What to send.
+    pub content: Content,
+    /// A status other than the usual one.
+    pub status: Option<u16>,
+    /// The lease, or empty.
+    pub lease_id: String,
+    /// Whether the lease can be renewed.
+    pub renewable: bool,
+    /// Seconds until the lease ends.
+    pub lease_duration: u64,
+    /// What the caller should know.
+    pub warnings: Vec<String>,
+    /// A token.
+    pub auth: Option<Box<api::Auth>>,
+    /// Where the reply can be fetched, if it was wrapped.
+    pub wrap_info: Option<api::WrapInfo>,
+    /// The type of the mount.
+    pub mount_type: &'static str,
+    /// Whether the data is repeated at the top level.
+    pub flat: bool,
+    /// Further headers.
+    pub headers: Vec<(&'static str, String)>,
+}
+
+/// The body of a reply.
+#[derive(Default)]
+pub enum Content {
+    /// No data.
+    #[default]
+    Empty,
+    /// A JSON value for `data` of the envelope.
+    Data(Bytes),
+    /// A JSON text that is the whole body.
+    Bare(Bytes),
+    /// A whole body of another media type.
+    Raw(&'static str, Bytes),
+    /// A body without end.
+    Stream(gate::Frames),
+}
+
+impl Reply {
+    /// A reply that is no success.
+    pub(crate) fn refused(id: RequestId, error: Error) -> Self {
+        Self { id, outcome: Err(error) }
+    }
+
+    /// A reply made by a route that answers outside the pipeline.
+    pub(crate) fn bare(id: RequestId, status: u16, json: Vec<u8>) -> Self {
+        let content = if json.is_empty() { Content::Empty } else { Content::Bare(json.into()) };
+        Self { id, outcome: Ok(Box::new(Success { content, status: Some(status), ..Success::default() })) }
+    }
+
+    /// The id of the request.
+    pub fn id(&self) -> &RequestId {
+        &self.id
+    }
+
+    /// What to send.
+    pub fn into_parts(self) -> (RequestId, Result<Box<Success>, Error>) {
+        (self.id, self.outcome)
+    }
+}

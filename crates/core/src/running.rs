@@ -1,0 +1,306 @@
+//! Everything that lives while the server is unsealed.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use audit::{Broker, journal::Reader};
+use barrier::Unsealed;
+use clock::{Clock, Timestamp};
+use futures::channel::oneshot;
+use gate::{Error, MountClass, RotateCall, TokenId};
+use leases::{Leases, Outcome};
+use mounts::{Builtin, Mounted, Mounts};
+use parking_lot::Mutex;
+use rotation::Rotations;
+use storage::{BoxFuture, Store, Tx};
+use tokens::{Liveness, TokenEngine, Tokens};
+
+use crate::{
+    Core, Settings, audit::Act, cubbyhole::Cubbyhole, policies::Policies, services::RequestServices, sys::System,
+};
+
+/// The services over the open barrier.
+pub(crate) struct Running {
+    pub(crate) core: Weak<Core>,
+    pub(crate) barrier: Arc<Unsealed>,
+    pub(crate) clock: Clock,
+    pub(crate) settings: Settings,
+    pub(crate) audit: Broker,
+    pub(crate) journals: Mutex<BTreeMap<String, (Arc<Reader>, [u8; 32])>>,
+    pub(crate) leases: Arc<Leases>,
+    pub(crate) tokens: Arc<Tokens>,
+    pub(crate) liveness: Arc<Liveness>,
+    pub(crate) rotations: Arc<Rotations>,
+    pub(crate) policies: Policies,
+    pub(crate) mounts: Mounts,
+    tasks: Mutex<Vec<tokio::task::JoinHandle<()>>>,
+    endings: Mutex<HashMap<TokenId, Vec<oneshot::Sender<()>>>>,
+}
+
+impl Running {
+    /// Starts the services and the background work over an open barrier.
+    pub(crate) async fn start(core: &Arc<Core>, barrier: Arc<Unsealed>) -> Result<Arc<Self>, Error> {
+        let store: Arc<dyn Store> = Arc::clone(&barrier) as Arc<dyn Store>;
+        let (clock, settings) = (core.clock().clone(), core.settings().clone());
+        let leases = Leases::new(Arc::clone(&store), clock.clone());
+        let tokens = Arc::new(Tokens::open(Arc::clone(&store), clock.clone(), Arc::clone(&leases)).await?);
+        let liveness = Liveness::new(Arc::clone(&tokens));
+        let system = System::new();
+        let running_slot = system.slot();
+        let builtins = builtins(system, &tokens, &liveness);
+        let mounts = Mounts::load(Arc::clone(&store), clock.clone(), settings.kinds, settings.limits, builtins).await?;
+        let running = Arc::new(Self {
+            core: Arc::downgrade(core),
+            policies: Policies::open(Arc::clone(&store)).await?,
+            rotations: Rotations::new(Arc::clone(&store), clock.clone()),
+            audit: Broker::new(clock.clone(), audit::Settings::default()),
+            journals: Mutex::default(),
+            tasks: Mutex::default(),
+            endings: Mutex::default(),
+            barrier,
+            clock,
+            settings,
+            leases,
+            tokens,
+            liveness,
+            mounts,
+        });
+        // The slot is new, so this is the first to fill it.
+        let _ = running_slot.set(Arc::downgrade(&running));
+        running.open_devices().await?;
+        running.load_quotas().await?;
+        running.spawn_tasks();
+        Ok(running)
+    }
+
+    /// Ends the background work and the engines, and wipes the keys.
+    pub(crate) async fn stop(&self) {
+        for task in std::mem::take(&mut *self.tasks.lock()) {
+            task.abort();
+        }
+        self.mounts.close().await;
+        for (path, error) in self.audit.close().await {
+            tracing::warn!(device = path, %error, "an audit device did not close cleanly");
+        }
+        self.barrier.close();
+    }
+
+    /// The store above the barrier.
+    pub(crate) fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.barrier) as Arc<dyn Store>
+    }
+
+    fn spawn_tasks(self: &Arc<Self>) {
+        let ends: Arc<dyn leases::Ends> = Arc::new(Background(Arc::downgrade(self)));
+        let rotate: Arc<dyn rotation::Rotate> = Arc::new(Background(Arc::downgrade(self)));
+        let mut tasks = self.tasks.lock();
+        tasks.push(tokio::spawn(Arc::clone(&self.leases).expire(ends)));
+        tasks.push(tokio::spawn(Arc::clone(&self.rotations).run(rotate)));
+        let liveness = Arc::clone(&self.liveness);
+        tasks.push(tokio::spawn(async move {
+            if let Err(error) = liveness.resume().await {
+                tracing::warn!(%error, "tied tokens of an earlier run could not be looked through");
+            }
+        }));
+        for mounted in self.mounts.leaving() {
+            tasks.push(tokio::spawn(Arc::clone(self).remove_mount(mounted)));
+        }
+    }
+
+    /// Takes a mount out of service at once and removes it in the background.
+    pub(crate) async fn unmount(self: &Arc<Self>, path: &str) -> Result<bool, Error> {
+        let Some(mounted) = self.mounts.taint(path).await? else { return Ok(false) };
+        self.tasks.lock().push(tokio::spawn(Arc::clone(self).remove_mount(mounted)));
+        Ok(true)
+    }
+
+    /// Revokes what a mount leased, then deletes what it stored. Begun again at the next unseal if it is interrupted.
+    async fn remove_mount(self: Arc<Self>, mounted: Arc<Mounted>) {
+        loop {
+            match self.try_remove(&mounted).await {
+                Ok(true) => return,
+                Ok(false) => {}
+                Err(Error::Sealed) => return,
+                Err(error) => tracing::warn!(mount = &*mounted.info.path, %error, "a mount is not removed yet"),
+            }
+            self.clock.sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    async fn try_remove(&self, mounted: &Mounted) -> Result<bool, Error> {
+        self.rotations.forget_mount(&mounted.info.uuid).await?;
+        if mounted.info.class == MountClass::Auth {
+            for id in self.tokens.by_path(&mounted.info.path, 1000).await? {
+                self.tokens.revoke_now(&id).await?;
+            }
+        }
+        // Only leases of this mount: another may already stand at the same path.
+        let mut left = false;
+        let mut after: Option<String> = None;
+        loop {
+            let (ids, more) = self.leases.ids(&mounted.info.path, after.as_deref(), 500).await?;
+            for id in &ids {
+                let tx = Tx::new(self.store());
+                let record = self.leases.lookup(&tx, id).await?;
+                if record.is_some_and(|record| record.mount == mounted.info.uuid) {
+                    left = true;
+                    self.leases.revoke(id).await?;
+                }
+            }
+            after = ids.last().map(|id| id.0.to_string());
+            if !more {
+                break;
+            }
+        }
+        if left {
+            return Ok(false);
+        }
+        self.mounts.remove(mounted).await?;
+        Ok(true)
+    }
+
+    /// Resolves when a token and all that it leased are gone.
+    pub(crate) fn ending(&self, token: TokenId) -> oneshot::Receiver<()> {
+        let (done, ended) = oneshot::channel();
+        self.endings.lock().entry(token).or_default().push(done);
+        ended
+    }
+
+    /// Revokes a token whose last use is over.
+    pub(crate) async fn end_spent(&self, token: &TokenId) {
+        if let Err(error) = self.tokens.revoke_now(token).await {
+            tracing::warn!(%error, "a spent token could not be removed yet; it is refused all the same");
+        }
+    }
+
+    fn services(self: &Arc<Self>) -> Arc<RequestServices> {
+        RequestServices::new(self)
+    }
+
+    async fn revoke_lease(self: &Arc<Self>, record: &leases::Record) -> Outcome {
+        let Some(mounted) = self.mounts.by_uuid(&record.mount) else { return Outcome::NoMount };
+        let tx = Tx::new(self.store());
+        let view = tx.view(Arc::clone(&mounted.prefix));
+        let call = leases::revocation(record, Arc::clone(&mounted.info), view, self.services());
+        let result = mounted.backend.revoke(call).await;
+        let result = match result {
+            Ok(()) => tx.commit().await.map(drop).map_err(Error::from),
+            Err(error) => Err(error),
+        };
+        let error = result.as_ref().err().map(ToString::to_string).unwrap_or_default();
+        let act = Act {
+            operation: "revoke",
+            mount: Some(&mounted.info),
+            path: record.id.0.rsplit_once('/').map_or("", |(path, _)| path),
+            lease_id: &record.id.0,
+            username: "",
+            error: &error,
+        };
+        self.record_act(act).await;
+        match result {
+            Ok(()) => Outcome::Revoked,
+            Err(error) => Outcome::Failed(error.to_string()),
+        }
+    }
+
+    async fn end_token(self: &Arc<Self>, token: &TokenId, due: Timestamp) -> Result<(), Error> {
+        self.tokens.end(token, due).await?;
+        for waiter in self.endings.lock().remove(token).unwrap_or_default() {
+            // Whoever waited may have gone.
+            let _ = waiter.send(());
+        }
+        Ok(())
+    }
+
+    async fn rotate(self: &Arc<Self>, item: &rotation::Item) -> Result<bool, Error> {
+        let Some(mounted) = self.mounts.by_uuid(&item.mount) else { return Ok(false) };
+        let tx = Tx::new(self.store());
+        let call = RotateCall {
+            id: item.id.clone(),
+            failures: item.status.failures,
+            mount: Arc::clone(&mounted.info),
+            view: tx.view(Arc::clone(&mounted.prefix)),
+            services: self.services(),
+        };
+        let result = match mounted.backend.rotate(call).await {
+            Ok(()) => tx.commit().await.map(drop).map_err(Error::from),
+            Err(error) => Err(error),
+        };
+        let error = result.as_ref().err().map(ToString::to_string).unwrap_or_default();
+        let path = format!("{}{}", mounted.info.path, item.id);
+        let act = Act {
+            operation: "rotate",
+            mount: Some(&mounted.info),
+            path: &path,
+            lease_id: "",
+            username: "",
+            error: &error,
+        };
+        self.record_act(act).await;
+        result.map(|()| true)
+    }
+}
+
+/// The background work's way to the services; it does not keep them alive.
+struct Background(Weak<Running>);
+
+impl leases::Ends for Background {
+    fn revoke_lease<'a>(&'a self, lease: &'a leases::Record) -> BoxFuture<'a, Outcome> {
+        Box::pin(async move {
+            match self.0.upgrade() {
+                Some(running) => running.revoke_lease(lease).await,
+                None => Outcome::Failed("the server is sealed".to_owned()),
+            }
+        })
+    }
+
+    fn end_token<'a>(&'a self, token: &'a TokenId, due: Timestamp) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            match self.0.upgrade() {
+                Some(running) => running.end_token(token, due).await,
+                None => Err(Error::Sealed),
+            }
+        })
+    }
+}
+
+impl rotation::Rotate for Background {
+    fn rotate<'a>(&'a self, item: &'a rotation::Item) -> BoxFuture<'a, Result<bool, Error>> {
+        Box::pin(async move {
+            match self.0.upgrade() {
+                Some(running) => running.rotate(item).await,
+                None => Err(Error::Sealed),
+            }
+        })
+    }
+}
+
+fn builtins(system: System, tokens: &Arc<Tokens>, liveness: &Arc<Liveness>) -> Vec<Builtin> {
+    let token = TokenEngine::new(Arc::clone(tokens), Arc::clone(liveness));
+    vec![
+        Builtin {
+            path: "sys/",
+            kind: "system",
+            class: MountClass::Secret,
+            description: "system endpoints used for control, policy and debugging",
+            backend: engine::backend(system),
+        },
+        Builtin {
+            path: "auth/token/",
+            kind: tokens::KIND_NAME,
+            class: MountClass::Auth,
+            description: "token based credentials",
+            backend: engine::backend(token),
+        },
+        Builtin {
+            path: "cubbyhole/",
+            kind: "cubbyhole",
+            class: MountClass::Secret,
+            description: "per-token private secret storage",
+            backend: engine::backend(Cubbyhole),
+        },
+    ]
+}

@@ -1,0 +1,513 @@
+//! Initialise, unseal, seal, rekey, generate a root token: the routes that answer outside the pipeline.
+//!
+//! They need no token, because whoever calls them proves their right with key shares, or asks only how the server is.
+//! Their replies have no envelope.
+
+use std::sync::Arc;
+
+use api::{Count, Flag, Verb};
+use barrier::Sealed;
+use bytes::Bytes;
+use gate::{Error, RequestId};
+use seal::{
+    GenerateRoot, NewShares, Rekey, RekeyRequest, RekeyStep, RootRequest, RootStep, Stored, Unseal, Verification,
+};
+use secret::{Disclosed, SecretString};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+use storage::{Key, Store, Tx};
+
+use crate::{Core, Reply, running::Running};
+
+/// A request to a route that answers outside the pipeline.
+#[derive(Debug)]
+pub struct Bare {
+    /// Its id.
+    pub id: RequestId,
+    /// What it asks for.
+    pub verb: Verb,
+    /// The path below `/v1/`.
+    pub path: String,
+    /// The query parameters.
+    pub query: Vec<(String, String)>,
+    /// The body.
+    pub body: Bytes,
+}
+
+impl Bare {
+    /// The paths below `/v1/` that are answered here.
+    pub fn owns(path: &str) -> bool {
+        let exact = ["sys/health", "sys/seal-status", "sys/init", "sys/unseal", "sys/leader"];
+        let below = ["sys/rekey/", "sys/generate-root/"];
+        exact.contains(&path) || path != "sys/rekey/backup" && below.iter().any(|prefix| path.starts_with(prefix))
+    }
+
+    fn body<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        engine::parse_body(&self.body).map(|(body, _)| body)
+    }
+
+    fn code(&self, name: &str, usual: u16) -> u16 {
+        let given = self.query.iter().find(|(key, _)| key == name).and_then(|(_, value)| value.parse().ok());
+        given.filter(|code| (200..600).contains(code)).unwrap_or(usual)
+    }
+}
+
+/// The state of the seal: what is collected from key holders.
+#[derive(Default)]
+pub(crate) struct Sealing {
+    stored: Option<Stored>,
+    unseal: Unseal,
+    rekey: Rekey,
+    root: GenerateRoot,
+}
+
+/// A JSON value with its status.
+type Answered = Result<(u16, Value), Error>;
+
+impl Sealing {
+    pub(crate) async fn load(store: &Arc<dyn Store>) -> Result<Self, Error> {
+        let entry = store.get(&Key::new(seal::STORED_AT)).await?;
+        let stored = entry.map(|entry| Stored::from_json(&entry.value)).transpose().map_err(invalid)?;
+        Ok(Self { stored, ..Self::default() })
+    }
+
+    pub(crate) fn is_initialized(&self) -> bool {
+        self.stored.is_some()
+    }
+
+    fn stored(&self, missing: &str) -> Result<Stored, Error> {
+        self.stored.clone().ok_or_else(|| Error::invalid(missing))
+    }
+}
+
+impl Core {
+    /// Answers a route for which [`Bare::owns`] is true.
+    pub async fn bare(self: &Arc<Self>, request: Bare) -> Reply {
+        let id = Arc::clone(&request.id);
+        match self.answer_bare(&request).await {
+            Ok((status, Value::Null)) => Reply::bare(id, status, Vec::new()),
+            Ok((status, json)) => match serde_json::to_vec(&json) {
+                Ok(json) => Reply::bare(id, status, json),
+                Err(_) => Reply::refused(id, Error::internal("a reply cannot be written as JSON")),
+            },
+            Err(error) => Reply::refused(id, error),
+        }
+    }
+
+    async fn answer_bare(self: &Arc<Self>, request: &Bare) -> Answered {
+        match (request.path.as_str(), request.verb) {
+            ("sys/health", Verb::Read) => Ok(self.health(request)),
+            ("sys/seal-status", Verb::Read) => self.seal_status().await,
+            ("sys/leader", Verb::Read) => Ok(self.leader()),
+            ("sys/init", Verb::Read) => Ok((200, json!({ "initialized": self.is_initialized() }))),
+            ("sys/init", Verb::Write) => self.initialize(request).await,
+            ("sys/unseal", Verb::Write) => self.unseal(request).await,
+            ("sys/rekey/init", verb) => self.rekey(request, verb).await,
+            ("sys/rekey/update", Verb::Write) => self.rekey_update(request).await,
+            ("sys/rekey/verify", verb) => self.rekey_verify(request, verb).await,
+            ("sys/generate-root/attempt", verb) => self.generate_root(request, verb).await,
+            ("sys/generate-root/update", Verb::Write) => self.generate_root_update(request).await,
+            (path, _) if path.starts_with("sys/rekey/") || path.starts_with("sys/generate-root/") => {
+                Err(Error::NoRoute(format!("no handler for route \"{path}\". unsupported path")))
+            }
+            _ => Err(Error::Unsupported),
+        }
+    }
+
+    fn health(&self, request: &Bare) -> (u16, Value) {
+        let (initialized, sealed) = (self.is_initialized(), self.is_sealed());
+        let status = match (initialized, sealed) {
+            (false, _) => request.code("uninitcode", 501),
+            (true, true) => request.code("sealedcode", 503),
+            (true, false) => request.code("activecode", 200),
+        };
+        let body = json!({
+            "initialized": initialized,
+            "sealed": sealed,
+            "standby": false,
+            "performance_standby": false,
+            "replication_performance_mode": "disabled",
+            "replication_dr_mode": "disabled",
+            "server_time_utc": self.clock.now_seconds(),
+            "version": self.settings.compatibility,
+            "strongroom_version": self.settings.version,
+            "enterprise": false,
+            "cluster_name": self.settings.cluster_name,
+        });
+        (status, body)
+    }
+
+    fn leader(&self) -> (u16, Value) {
+        let body = json!({
+            "ha_enabled": false,
+            "is_self": !self.is_sealed(),
+            "active_time": self.started.to_string(),
+            "leader_address": "",
+            "leader_cluster_address": "",
+            "performance_standby": false,
+            "performance_standby_last_remote_wal": 0,
+        });
+        (200, body)
+    }
+
+    async fn seal_status(&self) -> Answered {
+        let sealing = self.sealing.lock().await;
+        Ok((200, self.status_of(&sealing)))
+    }
+
+    fn status_of(&self, sealing: &Sealing) -> Value {
+        let status = sealing.stored.as_ref().map(|stored| sealing.unseal.status(stored));
+        let (t, n, progress, nonce) =
+            status.map_or((0, 0, 0, String::new()), |status| (status.t, status.n, status.progress, status.nonce));
+        json!({
+            "type": "shamir",
+            "initialized": self.is_initialized(),
+            "sealed": self.is_sealed(),
+            "t": t,
+            "n": n,
+            "progress": progress,
+            "nonce": nonce,
+            "version": self.settings.compatibility,
+            "strongroom_version": self.settings.version,
+            "build_date": "",
+            "migration": false,
+            "cluster_name": self.settings.cluster_name,
+            "recovery_seal": false,
+            "storage_type": self.settings.storage_type,
+        })
+    }
+
+    async fn initialize(self: &Arc<Self>, request: &Bare) -> Answered {
+        let input: InitInput = request.body()?;
+        if input.recovery_shares.is_some_and(|count| count.0 > 0)
+            || input.recovery_threshold.is_some_and(|count| count.0 > 0)
+        {
+            return Err(Error::invalid(
+                "parameters recovery_shares and recovery_threshold not applicable to seal type shamir; use secret_shares and secret_threshold",
+            ));
+        }
+        let new = NewShares {
+            secret_shares: input.secret_shares.map_or(0, |count| count.0),
+            secret_threshold: input.secret_threshold.map_or(0, |count| count.0),
+            pgp_keys: input.pgp_keys.unwrap_or_default(),
+        };
+        let root_recipient = input.root_token_pgp_key.as_deref().filter(|key| !key.is_empty());
+        let root_recipient = root_recipient.map(seal::Recipient::parse).transpose();
+        let root_recipient = root_recipient.map_err(|why| Error::invalid(format!("root_token_pgp_key: {why}")))?;
+        let mut sealing = self.sealing.lock().await;
+        if sealing.is_initialized() {
+            return Err(Error::invalid("Vault is already initialized"));
+        }
+        let issue = seal::init(&new).map_err(invalid)?;
+        let barrier = self.barrier();
+        let record = (Key::new(seal::STORED_AT), Bytes::from(issue.stored.to_json()));
+        barrier.initialize_with(&issue.root_key, vec![record]).await.map_err(barrier_error)?;
+        sealing.stored = Some(issue.stored);
+        self.initialized.store(true, std::sync::atomic::Ordering::Release);
+        let token = first_root_token(&barrier, &issue.root_key, self).await?;
+        let token = match root_recipient {
+            Some(recipient) => base64_text(&recipient.encrypt(&token).map_err(invalid)?),
+            // EXPOSE: handed to the one who initialises the server.
+            None => token.expose().clone(),
+        };
+        let shares = |text: &dyn Fn(&seal::Issued) -> SecretString| -> Vec<Disclosed<String>> {
+            issue.shares.iter().map(|share| text(share).disclose()).collect()
+        };
+        let (hex, base64) = (shares(&seal::Issued::hex), shares(&seal::Issued::base64));
+        let mut body = json!({ "keys": hex, "keys_base64": base64, "root_token": token });
+        if !new.pgp_keys.is_empty()
+            && let Some(object) = body.as_object_mut()
+        {
+            let prints: Vec<_> = issue.shares.iter().filter_map(seal::Issued::fingerprint).collect();
+            object.insert("pgp_fingerprints".to_owned(), json!(prints));
+        }
+        Ok((200, body))
+    }
+
+    async fn unseal(self: &Arc<Self>, request: &Bare) -> Answered {
+        let input: UnsealInput = request.body()?;
+        let mut sealing = self.sealing.lock().await;
+        let stored = sealing.stored("Vault is not initialized")?;
+        if input.migrate.is_some_and(|flag| flag.0) {
+            return Err(Error::invalid("migrate: there is no other seal to migrate from or to"));
+        }
+        if input.reset.is_some_and(|flag| flag.0) {
+            sealing.unseal.reset();
+            return Ok((200, self.status_of(&sealing)));
+        }
+        let key = input
+            .key
+            .ok_or_else(|| Error::invalid("'key' must be specified in request body as JSON, or 'reset' set to true"))?;
+        if !self.is_sealed() {
+            return Ok((200, self.status_of(&sealing)));
+        }
+        if let Some(root_key) = sealing.unseal.submit(&stored, &key).map_err(invalid)? {
+            let opened = self.barrier().open(&root_key).await.map_err(barrier_error)?;
+            let running = Running::start(self, Arc::clone(&opened)).await.inspect_err(|_| opened.close())?;
+            self.running.store(Some(running));
+            tracing::info!("unsealed");
+        }
+        Ok((200, self.status_of(&sealing)))
+    }
+
+    async fn rekey(&self, request: &Bare, verb: Verb) -> Answered {
+        let mut sealing = self.sealing.lock().await;
+        let stored = sealing.stored("server is not yet initialized")?;
+        match verb {
+            Verb::Read => to_json(&sealing.rekey.status(&stored)),
+            Verb::Write => {
+                self.must_be_unsealed()?;
+                let input: RekeyInput = request.body()?;
+                let shares = NewShares {
+                    secret_shares: input.secret_shares.map_or(0, |count| count.0),
+                    secret_threshold: input.secret_threshold.map_or(0, |count| count.0),
+                    pgp_keys: input.pgp_keys.unwrap_or_default(),
+                };
+                let wanted = RekeyRequest {
+                    shares,
+                    backup: input.backup.is_some_and(|flag| flag.0),
+                    require_verification: input.require_verification.is_some_and(|flag| flag.0),
+                };
+                to_json(&sealing.rekey.start(&stored, &wanted).map_err(invalid)?)
+            }
+            Verb::Delete => {
+                let input: NonceInput = request.body()?;
+                match input.nonce.as_str() {
+                    "" => sealing.rekey.abandon(),
+                    nonce => sealing.rekey.cancel(nonce).map_err(invalid)?,
+                }
+                Ok((204, Value::Null))
+            }
+            _ => Err(Error::Unsupported),
+        }
+    }
+
+    async fn rekey_update(&self, request: &Bare) -> Answered {
+        let input: ShareInput = request.body()?;
+        let running = self.must_be_unsealed()?;
+        let mut sealing = self.sealing.lock().await;
+        let stored = sealing.stored("server is not yet initialized")?;
+        match sealing.rekey.submit(&stored, &input.nonce, &input.key()?).map_err(invalid)? {
+            RekeyStep::More(status) => to_json(&status),
+            RekeyStep::Verify { shares, status } => {
+                let mut body = issued(&shares, &status.nonce);
+                if let Some(object) = body.as_object_mut() {
+                    object.insert("verification_required".to_owned(), json!(true));
+                    object.insert("verification_nonce".to_owned(), json!(status.verification_nonce));
+                }
+                Ok((200, body))
+            }
+            RekeyStep::Complete { issue, nonce, backup } => {
+                let record = (Key::new(seal::STORED_AT), Bytes::from(issue.stored.to_json()));
+                running.barrier.change_root_key(&issue.root_key, vec![record]).await.map_err(barrier_error)?;
+                if backup {
+                    keep_backup(&running, &issue.shares, &nonce).await?;
+                }
+                sealing.stored = Some(issue.stored);
+                let mut body = issued(&issue.shares, &nonce);
+                if let Some(object) = body.as_object_mut() {
+                    object.insert("backup".to_owned(), json!(backup));
+                    object.insert("verification_required".to_owned(), json!(false));
+                }
+                Ok((200, body))
+            }
+            _ => Err(Error::internal("the rekey took a step that is not known")),
+        }
+    }
+
+    async fn rekey_verify(&self, request: &Bare, verb: Verb) -> Answered {
+        let running = self.must_be_unsealed()?;
+        let mut sealing = self.sealing.lock().await;
+        match verb {
+            Verb::Read => to_json(&sealing.rekey.verification().map_err(invalid)?),
+            Verb::Delete => to_json(&sealing.rekey.restart_verification().map_err(invalid)?),
+            Verb::Write => {
+                let input: ShareInput = request.body()?;
+                match sealing.rekey.verify(&input.nonce, &input.key()?).map_err(invalid)? {
+                    Verification::More(status) => to_json(&status),
+                    Verification::Complete { stored, root_key, nonce } => {
+                        let record = (Key::new(seal::STORED_AT), Bytes::from(stored.to_json()));
+                        running.barrier.change_root_key(&root_key, vec![record]).await.map_err(barrier_error)?;
+                        sealing.stored = Some(stored);
+                        Ok((200, json!({ "nonce": nonce, "complete": true })))
+                    }
+                    _ => Err(Error::internal("the verification took a step that is not known")),
+                }
+            }
+            _ => Err(Error::Unsupported),
+        }
+    }
+
+    async fn generate_root(&self, request: &Bare, verb: Verb) -> Answered {
+        let mut sealing = self.sealing.lock().await;
+        let stored = sealing.stored("server is not yet initialized")?;
+        match verb {
+            Verb::Read => to_json(&sealing.root.status(&stored)),
+            Verb::Write => {
+                self.must_be_unsealed()?;
+                let input: RootInput = request.body()?;
+                let wanted = RootRequest {
+                    otp: input.otp.filter(|otp| !otp.is_empty()),
+                    pgp_key: input.pgp_key.filter(|key| !key.is_empty()),
+                };
+                let (status, otp) = sealing.root.start(&stored, wanted).map_err(invalid)?;
+                let (status, mut body) = to_json(&status)?;
+                if let Some(object) = body.as_object_mut() {
+                    let otp = otp.map(SecretString::disclose);
+                    object.insert("otp".to_owned(), otp.map_or(json!(""), |otp| json!(otp)));
+                }
+                Ok((status, body))
+            }
+            Verb::Delete => {
+                let input: NonceInput = request.body()?;
+                match input.nonce.as_str() {
+                    "" => sealing.root.abandon(),
+                    nonce => sealing.root.cancel(nonce).map_err(invalid)?,
+                }
+                Ok((204, Value::Null))
+            }
+            _ => Err(Error::Unsupported),
+        }
+    }
+
+    async fn generate_root_update(&self, request: &Bare) -> Answered {
+        let input: ShareInput = request.body()?;
+        let running = self.must_be_unsealed()?;
+        let mut sealing = self.sealing.lock().await;
+        let stored = sealing.stored("server is not yet initialized")?;
+        match sealing.root.submit(&stored, &input.nonce, &input.key()?).map_err(invalid)? {
+            RootStep::More(status) => to_json(&status),
+            RootStep::Granted(grant) => {
+                let tx = Tx::new(running.store());
+                let issued = running.tokens.issue_root(&tx).await?;
+                let encoded = grant.encode(&issued.token).map_err(invalid)?;
+                tx.commit().await?;
+                let mut status = grant.status;
+                status.encoded_token = encoded.text.clone();
+                status.encoded_root_token = encoded.text;
+                status.pgp_fingerprint = encoded.pgp_fingerprint;
+                to_json(&status)
+            }
+            _ => Err(Error::internal("the root generation took a step that is not known")),
+        }
+    }
+
+    fn must_be_unsealed(&self) -> Result<Arc<Running>, Error> {
+        self.running.load_full().ok_or(Error::Sealed)
+    }
+
+    fn barrier(&self) -> Sealed {
+        let cache = usize::try_from(self.settings.cache_bytes).unwrap_or(barrier::DEFAULT_CACHE);
+        Sealed::new(Arc::clone(&self.store), self.clock.clone()).with_cache(cache)
+    }
+}
+
+/// Opens the new barrier just long enough to store a root token.
+async fn first_root_token(barrier: &Sealed, root_key: &seal::RootKey, core: &Core) -> Result<SecretString, Error> {
+    let opened = barrier.open(root_key).await.map_err(barrier_error)?;
+    let store = Arc::clone(&opened) as Arc<dyn Store>;
+    let leases = leases::Leases::new(Arc::clone(&store), core.clock.clone());
+    let tokens = tokens::Tokens::open(Arc::clone(&store), core.clock.clone(), leases).await?;
+    let tx = Tx::new(store);
+    let issued = tokens.issue_root(&tx).await?;
+    tx.commit().await?;
+    opened.close();
+    Ok(issued.token)
+}
+
+/// Where the encrypted shares of the last rekey are kept.
+pub(crate) const BACKUP: &str = "sys/rekey/backup";
+
+async fn keep_backup(running: &Running, shares: &[seal::Issued], nonce: &str) -> Result<(), Error> {
+    let tx = Tx::new(running.store());
+    tx.put_json(Key::new(BACKUP), &issued(shares, nonce))?;
+    tx.commit().await?;
+    Ok(())
+}
+
+fn issued(shares: &[seal::Issued], nonce: &str) -> Value {
+    let hex: Vec<_> = shares.iter().map(|share| share.hex().disclose()).collect();
+    let base64: Vec<_> = shares.iter().map(|share| share.base64().disclose()).collect();
+    let prints: Vec<_> = shares.iter().filter_map(seal::Issued::fingerprint).collect();
+    let prints = if prints.is_empty() { Value::Null } else { json!(prints) };
+    json!({ "nonce": nonce, "complete": true, "keys": hex, "keys_base64": base64, "pgp_fingerprints": prints })
+}
+
+fn to_json<T: Serialize>(value: &T) -> Answered {
+    let json = serde_json::to_value(value).map_err(|_| Error::internal("a reply cannot be written as JSON"))?;
+    Ok((200, json))
+}
+
+fn invalid(error: impl std::fmt::Display) -> Error {
+    Error::invalid(error.to_string())
+}
+
+fn barrier_error(error: barrier::Error) -> Error {
+    match error {
+        barrier::Error::Storage(error) => error.into(),
+        barrier::Error::AlreadyInitialized => Error::invalid("Vault is already initialized"),
+        error => Error::internal(error.to_string()),
+    }
+}
+
+fn base64_text(bytes: &[u8]) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct InitInput {
+    secret_shares: Option<Count>,
+    secret_threshold: Option<Count>,
+    pgp_keys: Option<Vec<String>>,
+    root_token_pgp_key: Option<String>,
+    recovery_shares: Option<Count>,
+    recovery_threshold: Option<Count>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct UnsealInput {
+    key: Option<SecretString>,
+    reset: Option<Flag>,
+    migrate: Option<Flag>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct RekeyInput {
+    secret_shares: Option<Count>,
+    secret_threshold: Option<Count>,
+    pgp_keys: Option<Vec<String>>,
+    backup: Option<Flag>,
+    require_verification: Option<Flag>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct RootInput {
+    otp: Option<SecretString>,
+    pgp_key: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct NonceInput {
+    nonce: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct ShareInput {
+    key: Option<SecretString>,
+    nonce: String,
+}
+
+impl ShareInput {
+    fn key(&self) -> Result<SecretString, Error> {
+        let key = self.key.as_ref().ok_or_else(|| Error::invalid("'key' must be given: a share in hex or base64"))?;
+        // EXPOSE: handed on to the ballot in custody.
+        Ok(SecretString::new(key.expose().clone()))
+    }
+}

@@ -1,0 +1,205 @@
+//! What the program is to an engine while it answers one request, and how a request finds its engine.
+
+use std::sync::{Arc, OnceLock};
+
+use api::Operation;
+use clock::Clock;
+use gate::{
+    Authenticate, Authorise, Caller, Decision, Endpoint, Error, IntentSpec, LeaseId, MountInfo, Plan, Refusal, Request,
+    RotationStatus, Route, Rule, Services, Target, TokenId,
+};
+use parking_lot::Mutex;
+use policy::{Acl, Ask, RequestParameters};
+use secret::{SecretBytes, SecretString};
+use storage::{BoxFuture, Store, Tx};
+
+use crate::running::Running;
+
+/// The services of one request: the program's, and what has to be undone if the request fails.
+pub(crate) struct RequestServices {
+    running: Arc<Running>,
+    acl: OnceLock<Arc<Acl>>,
+    intents: Mutex<Vec<LeaseId>>,
+    spent: OnceLock<TokenId>,
+}
+
+impl RequestServices {
+    pub(crate) fn new(running: &Arc<Running>) -> Arc<Self> {
+        Arc::new(Self {
+            running: Arc::clone(running),
+            acl: OnceLock::new(),
+            intents: Mutex::default(),
+            spent: OnceLock::new(),
+        })
+    }
+
+    /// Gives up the intents made so far.
+    pub(crate) async fn abandon_intents(&self) {
+        let intents = std::mem::take(&mut *self.intents.lock());
+        for intent in intents {
+            if let Err(error) = self.running.leases.abandon(&intent).await {
+                tracing::warn!(lease = %intent, %error, "an intent could not be given up; it ends by itself");
+            }
+        }
+    }
+
+    /// The token whose last use this request was.
+    pub(crate) fn spent_token(&self) -> Option<&TokenId> {
+        self.spent.get()
+    }
+}
+
+impl Services for RequestServices {
+    fn clock(&self) -> &Clock {
+        &self.running.clock
+    }
+
+    fn intent<'a>(&'a self, mount: &'a Arc<MountInfo>, spec: IntentSpec) -> BoxFuture<'a, Result<LeaseId, Error>> {
+        Box::pin(async move {
+            let id = self.running.leases.intent(mount, spec).await?;
+            self.intents.lock().push(id.clone());
+            Ok(id)
+        })
+    }
+
+    fn password<'a>(&'a self, policy: &'a str) -> BoxFuture<'a, Result<SecretString, Error>> {
+        Box::pin(crate::passwords::generate(self.running.store(), policy))
+    }
+
+    fn plan<'a>(
+        &'a self,
+        tx: &'a Arc<Tx>,
+        mount: &'a Arc<MountInfo>,
+        id: &'a str,
+        plan: Option<Plan>,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(self.running.rotations.plan(tx, mount, id, plan))
+    }
+
+    fn rotated<'a>(
+        &'a self,
+        tx: &'a Arc<Tx>,
+        mount: &'a Arc<MountInfo>,
+        id: &'a str,
+        outcome: Result<(), String>,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(self.running.rotations.rotated(tx, mount, id, outcome))
+    }
+
+    fn rotation<'a>(
+        &'a self,
+        tx: &'a Arc<Tx>,
+        mount: &'a Arc<MountInfo>,
+        id: &'a str,
+    ) -> BoxFuture<'a, Result<Option<RotationStatus>, Error>> {
+        Box::pin(self.running.rotations.status(tx, mount, id))
+    }
+
+    fn allows(&self, caller: &Caller, path: &str, operation: Operation) -> bool {
+        caller.is_root || self.acl.get().is_some_and(|acl| acl.allows(path, operation))
+    }
+
+    fn has_sudo(&self, caller: &Caller, path: &str) -> bool {
+        let sudo = |acl: &Arc<Acl>| acl.capabilities(path).contains(&"sudo");
+        caller.is_root || self.acl.get().is_some_and(sudo)
+    }
+
+    fn leases<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: Option<&'a str>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<LeaseId>, Error>> {
+        Box::pin(async move { Ok(self.running.leases.ids(prefix, after, limit).await?.0) })
+    }
+
+    fn lease_data<'a>(&'a self, lease: &'a LeaseId) -> BoxFuture<'a, Result<Option<SecretBytes>, Error>> {
+        Box::pin(self.running.leases.data(lease))
+    }
+
+    fn store(&self) -> Arc<dyn Store> {
+        self.running.store()
+    }
+}
+
+/// Finds the mount, the caller and the decision for one request.
+pub(crate) struct Router<'r> {
+    running: &'r Arc<Running>,
+    services: &'r Arc<RequestServices>,
+}
+
+impl<'r> Router<'r> {
+    pub(crate) fn new(running: &'r Arc<Running>, services: &'r Arc<RequestServices>) -> Self {
+        Self { running, services }
+    }
+}
+
+impl Route for Router<'_> {
+    fn find(&self, request: &Request) -> Result<Target, Error> {
+        let path = request.path.as_str();
+        if !request.namespace.is_root() {
+            return Err(Error::NoRoute(format!("no handler for route \"{path}\". route entry not found.")));
+        }
+        if request.verb == api::Verb::Write && request.path.is_folder() {
+            return Err(Error::invalid("cannot write to a path ending in '/'"));
+        }
+        let Some((mounted, local)) = self.running.mounts.find(path) else {
+            return Err(Error::NoRoute(format!("no handler for route \"{path}\". route entry not found.")));
+        };
+        Ok(Target {
+            info: Arc::clone(&mounted.info),
+            backend: Arc::clone(&mounted.backend),
+            services: Arc::clone(self.services) as Arc<dyn Services>,
+            path: local.into(),
+            prefix: Arc::clone(&mounted.prefix),
+            sees_token: mounted.builtin,
+        })
+    }
+}
+
+impl Authenticate for Router<'_> {
+    fn holder<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Arc<Caller>, Error>> {
+        Box::pin(async move {
+            let token = request.token.as_ref().ok_or(Error::Denied(Refusal::MissingToken))?;
+            let caller = self.running.tokens.holder(token, request.remote.map(|(address, _)| address)).await?;
+            if caller.remaining_uses == Some(0) {
+                // The first to set it wins; there is one caller to a request.
+                let _ = self.services.spent.set(caller.id.clone());
+            }
+            Ok(caller)
+        })
+    }
+}
+
+impl Authorise for Router<'_> {
+    fn decide<'a>(
+        &'a self,
+        caller: &'a Caller,
+        operation: Operation,
+        endpoint: &'a Endpoint,
+        request: &'a Request,
+    ) -> BoxFuture<'a, Result<Decision, Error>> {
+        Box::pin(async move {
+            let acl = self.running.policies.acl(caller).await?;
+            let acl = self.services.acl.get_or_init(|| acl);
+            let parameters = RequestParameters { body: &request.body, query: &request.query };
+            let mut ask = Ask::new(request.path.as_str(), operation);
+            ask.parameters = Some(&parameters);
+            ask.sudo_required = endpoint.sudo;
+            ask.wrap_ttl = request.wrap_ttl;
+            Ok(decision(&acl.decide(&ask)))
+        })
+    }
+}
+
+/// A policy's decision as the rooms carry it.
+pub(crate) fn decision(from: &policy::Decision) -> Decision {
+    let rule = |rule: &policy::RuleRef| Rule {
+        policy: rule.policy.as_str().into(),
+        path: Arc::clone(&rule.path),
+        line: usize::try_from(rule.line).unwrap_or_default(),
+    };
+    let rules = from.rules().iter().map(rule).collect();
+    let reason = if from.allowed { String::new() } else { from.reason_text() };
+    Decision { allowed: from.allowed, rules, reason }
+}

@@ -1,0 +1,105 @@
+//! `sys/internal/ui`: what the command line and the user interface ask before they ask.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use engine::{Data, MountClass};
+use gate::{Error, Refusal};
+use policy::Acl;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{Cx, Routes, System, Verb, mounts, running};
+
+pub(super) fn routes(routes: Routes<System>) -> Routes<System> {
+    routes
+        .on(Verb::Read, "internal/ui/mounts", "List the mounts that the caller has any right on.", list)
+        .open()
+        .on(Verb::Read, "internal/ui/mounts/{path...}", "Show the mount of a path.", read)
+        .on(Verb::Read, "internal/ui/resultant-acl", "Show all rights of the caller.", resultant)
+}
+
+#[derive(Serialize)]
+struct Listed {
+    auth: BTreeMap<String, Value>,
+    secret: BTreeMap<String, Value>,
+}
+
+/// The route is open: without a valid token, only mounts that are listed for everybody are shown.
+async fn list(cx: Cx<System>, (): ()) -> Result<Data<Listed>, Error> {
+    let running = running(&cx)?;
+    let acl = match cx.token() {
+        Some(token) => match running.tokens.lookup(token).await? {
+            Some((_, record)) => {
+                let names: Vec<String> = record.policies.iter().chain(&*record.identity_policies).cloned().collect();
+                Some(running.policies.of(&names, &record.entity_id).await?)
+            }
+            None => return Err(Error::Denied(Refusal::InvalidToken)),
+        },
+        None => None,
+    };
+    let of = |class| {
+        let mut shown = BTreeMap::new();
+        for mounted in running.mounts.list(class).values() {
+            let public = mounted.entry.config.listing_visibility == "unauth";
+            let granted = acl.as_ref().is_some_and(|acl| acl.is_root() || acl.grants_below(&mounted.info.path));
+            if granted {
+                shown.insert(mounts::shown_path(mounted), json!(mounts::info(mounted)));
+            } else if public {
+                let entry = &mounted.entry;
+                let options = (!entry.options.is_empty()).then(|| entry.options.clone());
+                let info = json!({ "type": entry.kind, "description": entry.description, "options": options });
+                shown.insert(mounts::shown_path(mounted), info);
+            }
+        }
+        shown
+    };
+    Ok(Data(Listed { auth: of(MountClass::Auth), secret: of(MountClass::Secret) }))
+}
+
+/// The command line asks this before it reads or writes key/value secrets. Whoever has no right below the mount learns
+/// nothing about it.
+async fn read(cx: Cx<System>, path: String) -> Result<Data<Value>, Error> {
+    let running = running(&cx)?;
+    let caller = Arc::clone(cx.holder()?);
+    let acl: Arc<Acl> = running.policies.acl(&caller).await?;
+    let denied = || {
+        let text = format!(
+            "preflight capability check returned 403, please ensure client's policies grant access to path \"{}/\"",
+            path.trim_end_matches('/')
+        );
+        Error::Denied(Refusal::Other(text))
+    };
+    let wanted = format!("{}/", path.trim_end_matches('/'));
+    let (mounted, _) = running.mounts.find(&wanted).ok_or_else(denied)?;
+    if !acl.is_root() && !acl.grants_below(&mounted.info.path) {
+        return Err(denied());
+    }
+    let mut info = json!(mounts::info(&mounted));
+    if let Some(object) = info.as_object_mut() {
+        object.insert("path".to_owned(), json!(&*mounted.info.path));
+    }
+    Ok(Data(info))
+}
+
+#[derive(Serialize)]
+struct Resultant {
+    root: bool,
+    exact_paths: BTreeMap<String, Value>,
+    glob_paths: BTreeMap<String, Value>,
+}
+
+async fn resultant(cx: Cx<System>, (): ()) -> Result<Data<Resultant>, Error> {
+    let caller = Arc::clone(cx.holder()?);
+    let acl = running(&cx)?.policies.acl(&caller).await?;
+    let mut shown = Resultant { root: acl.is_root(), exact_paths: BTreeMap::new(), glob_paths: BTreeMap::new() };
+    for (path, capabilities) in acl.paths() {
+        let names: Vec<String> = capabilities.names().into_iter().map(str::to_owned).collect();
+        let value = json!({ "capabilities": names });
+        match path.strip_suffix('*') {
+            Some(prefix) => shown.glob_paths.insert(prefix.to_owned(), value),
+            None if path.contains('+') => shown.glob_paths.insert(path.to_owned(), value),
+            None => shown.exact_paths.insert(path.to_owned(), value),
+        };
+    }
+    Ok(Data(shown))
+}

@@ -1,0 +1,286 @@
+//! `sys/leases`.
+
+use api::{Count, Flag, Ttl};
+use engine::{Answer, Data, Done, Keys};
+use gate::{Error, LeaseCall, LeaseId};
+use serde::{Deserialize, Serialize};
+use storage::Tx;
+
+use super::{Cx, Paging, Routes, System, Verb, running};
+use crate::running::Running;
+
+pub(super) fn routes(routes: Routes<System>) -> Routes<System> {
+    routes
+        .on(Verb::Write, "leases/lookup", "Show a lease.", lookup)
+        .on(Verb::List, "leases/lookup/{prefix...}", "List the leases below a path.", list)
+        .sudo()
+        .on(Verb::Write, "leases/renew", "Extend a lease.", renew)
+        .on(Verb::Write, "leases/renew/{id...}", "Extend a lease.", renew_at)
+        .on(Verb::Write, "leases/revoke", "Revoke a lease.", revoke)
+        .on(Verb::Write, "leases/revoke/{id...}", "Revoke a lease.", revoke_at)
+        .on(
+            Verb::Write,
+            "leases/revoke-prefix/{prefix...}",
+            "Revoke all leases and tokens below a path.",
+            revoke_prefix,
+        )
+        .sudo()
+        .on(
+            Verb::Write,
+            "leases/revoke-force/{prefix...}",
+            "Forget all leases below a path, leaving orphan records.",
+            revoke_force,
+        )
+        .sudo()
+        .on(Verb::Write, "leases/tidy", "Look for what is due now.", tidy)
+        .on(Verb::Read, "leases/count", "Count the leases of a kind.", count)
+        .on(Verb::Read, "leases", "List the leases whose revocation fails.", irrevocable)
+        .sudo()
+        .on(Verb::Write, "renew", "Extend a lease.", renew)
+        .on(Verb::Write, "renew/{id...}", "Extend a lease.", renew_at)
+        .on(Verb::Write, "revoke", "Revoke a lease.", revoke)
+        .on(Verb::Write, "revoke/{id...}", "Revoke a lease.", revoke_at)
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Ask {
+    lease_id: String,
+    increment: Ttl,
+    sync: Flag,
+    url_lease_id: String,
+}
+
+impl Ask {
+    fn id(&self) -> Result<LeaseId, Error> {
+        let text = if self.lease_id.is_empty() { &self.url_lease_id } else { &self.lease_id };
+        if text.is_empty() {
+            return Err(Error::invalid("lease_id must be specified"));
+        }
+        Ok(LeaseId(text.as_str().into()))
+    }
+}
+
+#[derive(Serialize)]
+struct Shown {
+    id: LeaseId,
+    issue_time: String,
+    expire_time: Option<String>,
+    last_renewal: Option<String>,
+    renewable: bool,
+    ttl: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revoke_error: Option<String>,
+}
+
+async fn lookup(cx: Cx<System>, (): (), ask: Ask) -> Result<Data<Shown>, Error> {
+    let running = running(&cx)?;
+    let record = running.leases.lookup(cx.view().tx(), &ask.id()?).await?;
+    let record = record.ok_or_else(|| Error::invalid("invalid lease"))?;
+    let left = record.expires.map_or(0, |end| clock::between(cx.now(), end).as_secs());
+    Ok(Data(Shown {
+        id: record.id.clone(),
+        issue_time: record.issued.to_string(),
+        expire_time: record.expires.map(|end| end.to_string()),
+        last_renewal: record.last_renewal.map(|at| at.to_string()),
+        renewable: record.renewable && record.state == leases::State::Active,
+        ttl: left,
+        revoke_error: record.last_error.clone(),
+    }))
+}
+
+async fn list(cx: Cx<System>, prefix: String, paging: Paging) -> Result<Keys, Error> {
+    let folder = match prefix.trim_matches('/') {
+        "" => String::new(),
+        prefix => format!("{prefix}/"),
+    };
+    let view = cx.view().tx().view("sys/lease/id/");
+    Ok(view.list(&folder, paging.after.as_deref(), paging.limit(100_000)).await?.into())
+}
+
+async fn renew(cx: Cx<System>, (): (), ask: Ask) -> Result<Answer, Error> {
+    renew_lease(&cx, ask.id()?, ask.increment).await
+}
+
+async fn renew_at(cx: Cx<System>, id: String, ask: Ask) -> Result<Answer, Error> {
+    let id = if ask.lease_id.is_empty() { LeaseId(id.into()) } else { ask.id()? };
+    renew_lease(&cx, id, ask.increment).await
+}
+
+async fn renew_lease(cx: &Cx<System>, id: LeaseId, increment: Ttl) -> Result<Answer, Error> {
+    let running = running(cx)?;
+    let tx = cx.view().tx();
+    let record = running.leases.lookup(tx, &id).await?;
+    let record = record.ok_or_else(|| Error::invalid("lease not found"))?;
+    let (until, warnings) = running.leases.renewal(&record, increment.set())?;
+    let mounted = running.mounts.by_uuid(&record.mount).ok_or_else(|| Error::invalid("the lease's mount is gone"))?;
+    let call = LeaseCall {
+        lease: id.clone(),
+        data: record.secret(),
+        until: Some(until),
+        pending: false,
+        mount: std::sync::Arc::clone(&mounted.info),
+        view: tx.view(std::sync::Arc::clone(&mounted.prefix)),
+        services: std::sync::Arc::clone(cx.services()),
+    };
+    mounted.backend.renew(call).await?;
+    let renewable = record.renewable;
+    let left = running.leases.renewed(tx, record, until).await?;
+    Ok(Answer { warnings, renewed: Some((id, left, renewable)), ..Answer::default() })
+}
+
+async fn revoke(cx: Cx<System>, (): (), ask: Ask) -> Result<Answer, Error> {
+    revoke_lease(&cx, ask.id()?, ask.sync).await
+}
+
+async fn revoke_at(cx: Cx<System>, id: String, ask: Ask) -> Result<Answer, Error> {
+    let id = if ask.lease_id.is_empty() { LeaseId(id.into()) } else { ask.id()? };
+    revoke_lease(&cx, id, ask.sync).await
+}
+
+async fn revoke_lease(cx: &Cx<System>, id: LeaseId, sync: Flag) -> Result<Answer, Error> {
+    let waiting = running(cx)?.leases.revoke(&id).await?;
+    let Some(waiting) = waiting else { return Ok(Answer::default()) };
+    if !sync.0 {
+        return Ok(Answer::default());
+    }
+    match tokio::time::timeout(SYNC, waiting).await {
+        Ok(Ok(Ok(()))) => Ok(Answer::default()),
+        Ok(Ok(Err(why))) => Err(Error::Target(format!("failed to revoke, it is tried again in the background: {why}"))),
+        Ok(Err(_)) | Err(_) => Err(Error::Target("the revocation goes on in the background".to_owned())),
+    }
+}
+
+/// How long a caller who asked to wait is kept.
+const SYNC: std::time::Duration = std::time::Duration::from_secs(60);
+const PAGE: usize = 500;
+
+async fn ids_below(running: &Running, prefix: &str) -> Result<Vec<LeaseId>, Error> {
+    let prefix = prefix.trim_end_matches('/');
+    if prefix.is_empty() {
+        return Err(Error::invalid("prefix: name the path below which to revoke"));
+    }
+    let mut all = Vec::new();
+    let mut after: Option<String> = None;
+    loop {
+        let (ids, more) = running.leases.ids(prefix, after.as_deref(), PAGE).await?;
+        after = ids.last().map(|id| id.0.to_string());
+        // "creds/app" means what is below it, not "creds/apple" too.
+        let below =
+            |id: &LeaseId| id.0.get(prefix.len()..).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        all.extend(ids.into_iter().filter(below));
+        if !more {
+            return Ok(all);
+        }
+    }
+}
+
+async fn revoke_prefix(cx: Cx<System>, prefix: String, ask: Ask) -> Result<Answer, Error> {
+    let running = running(&cx)?;
+    let mut waits = Vec::new();
+    for id in ids_below(&running, &prefix).await? {
+        waits.extend(running.leases.revoke(&id).await?);
+    }
+    if prefix.starts_with("auth/") {
+        for id in running.tokens.by_path(prefix.trim_end_matches('/'), usize::MAX).await? {
+            running.tokens.revoke_now(&id).await?;
+        }
+    }
+    if ask.sync.0 {
+        let all = futures::future::join_all(waits);
+        let failed = tokio::time::timeout(SYNC, all)
+            .await
+            .map_or(1, |results| results.into_iter().filter(|result| !matches!(result, Ok(Ok(())))).count());
+        if failed > 0 {
+            return Err(Error::Target(
+                "some revocations go on in the background; see sys/leases?type=irrevocable".to_owned(),
+            ));
+        }
+    }
+    Ok(Answer::default())
+}
+
+async fn revoke_force(cx: Cx<System>, prefix: String) -> Result<Done, Error> {
+    let running = running(&cx)?;
+    for id in ids_below(&running, &prefix).await? {
+        running.leases.force(&id).await?;
+    }
+    Ok(Done)
+}
+
+async fn tidy(cx: Cx<System>, (): ()) -> Result<Answer, Error> {
+    running(&cx)?.leases.wake();
+    let warning =
+        "Tidy operation successfully started. Any information from the operation will be printed to the server logs.";
+    Ok(Answer { status: Some(202), warnings: vec![warning.to_owned()], ..Answer::default() })
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Kind {
+    #[serde(rename = "type")]
+    kind: String,
+    limit: Option<Count>,
+    include_child_namespaces: Flag,
+}
+
+#[derive(Serialize)]
+struct Counted {
+    lease_count: usize,
+    counts: std::collections::BTreeMap<String, usize>,
+}
+
+#[derive(Serialize)]
+struct Irrevocable {
+    lease_count: usize,
+    leases: Vec<IrrevocableLease>,
+}
+
+#[derive(Serialize)]
+struct IrrevocableLease {
+    lease_id: LeaseId,
+    error: String,
+    failures: u32,
+}
+
+/// Leases whose revocation fails: it is tried for as long as it takes, and meanwhile they stand here.
+async fn failing(cx: &Cx<System>, kind: &Kind) -> Result<Vec<IrrevocableLease>, Error> {
+    if kind.kind != "irrevocable" {
+        return Err(Error::invalid("type: the only type is \"irrevocable\""));
+    }
+    let running = running(cx)?;
+    let tx = Tx::new(running.store());
+    let limit = kind.limit.map_or(10_000, |limit| usize::try_from(limit.0).unwrap_or(10_000));
+    let mut found = Vec::new();
+    let mut after: Option<String> = None;
+    loop {
+        let (ids, more) = running.leases.ids("", after.as_deref(), PAGE).await?;
+        for id in &ids {
+            let record = running.leases.lookup(&tx, id).await?;
+            if let Some(record) = record.filter(|record| record.failures > 0 && found.len() < limit) {
+                let error = record.last_error.clone().unwrap_or_default();
+                found.push(IrrevocableLease { lease_id: id.clone(), error, failures: record.failures });
+            }
+        }
+        tx.clear();
+        after = ids.last().map(|id| id.0.to_string());
+        if !more || found.len() >= limit {
+            return Ok(found);
+        }
+    }
+}
+
+async fn count(cx: Cx<System>, (): (), kind: Kind) -> Result<Data<Counted>, Error> {
+    let leases = failing(&cx, &kind).await?;
+    let mut counts = std::collections::BTreeMap::new();
+    for lease in &leases {
+        let mount = lease.lease_id.0.split_inclusive('/').next().unwrap_or_default();
+        *counts.entry(mount.to_owned()).or_insert(0) += 1;
+    }
+    Ok(Data(Counted { lease_count: leases.len(), counts }))
+}
+
+async fn irrevocable(cx: Cx<System>, (): (), kind: Kind) -> Result<Data<Irrevocable>, Error> {
+    let leases = failing(&cx, &kind).await?;
+    Ok(Data(Irrevocable { lease_count: leases.len(), leases }))
+}
