@@ -1,8 +1,11 @@
 //! What the author of an auth method imports besides `engine`: the `token_*` settings that all login roles share
-//! ([`TokenSettings`]), the body of a role that has them ([`role_body`]), and address ranges ([`cidr`]).
+//! ([`TokenSettings`]), the body of a role that has them ([`role_body`]), and address ranges ([`cidr`]). With the
+//! feature `testing`, a mount of the method for its tests.
 
 pub mod cidr;
 mod settings;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 use std::net::IpAddr;
 
