@@ -1,10 +1,11 @@
 //! Decrypted entries, bounded by their bytes, never older than the last commit that was acknowledged.
 //!
 //! A read that misses notes the epoch of its key's stripe before it goes to the store, and may fill the cache only if
-//! the epoch is still the same and no commit to the stripe is under way. A commit removes its keys when it begins and
-//! again when it ends, each time with a new epoch; a change that another node made, or that a caller did not wait for,
-//! does so when it is heard of. Check and fill, and epoch and removal, happen under the lock of the stripe. So a value
-//! read before a change cannot be put back after it.
+//! the epoch is still the same and no commit to the stripe is under way. A commit that begins removes its keys and
+//! raises the epoch, and until it ends nothing is filled; so a read that overlaps it keeps nothing. A change that
+//! another node made, or that its caller did not wait for, removes its keys and raises the epoch when it is heard of.
+//! Check and fill, and epoch and removal, happen under the lock of the stripe. So a value read before a change cannot
+//! be put back after it.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -71,7 +72,13 @@ impl Cache {
     pub(crate) fn commit(self: &Arc<Self>, keys: impl Iterator<Item = Key>) -> Committing {
         let keys: Vec<Key> = keys.collect();
         for key in &keys {
-            self.forget(key, |stripe| stripe.commits += 1);
+            self.with(self.stripe(key), |stripe| {
+                stripe.epoch += 1;
+                stripe.commits += 1;
+                if let Some(entries) = &self.entries {
+                    entries.remove(key);
+                }
+            });
         }
         Committing { cache: Arc::clone(self), keys }
     }
@@ -107,16 +114,6 @@ impl Cache {
         });
     }
 
-    fn forget(&self, key: &Key, also: impl FnOnce(&mut Stripe)) {
-        self.with(self.stripe(key), |stripe| {
-            stripe.epoch += 1;
-            also(stripe);
-            if let Some(entries) = &self.entries {
-                entries.remove(key);
-            }
-        });
-    }
-
     fn stripe(&self, key: &Key) -> usize {
         // The remainder fits.
         (self.hasher.hash_one(key) % STRIPES as u64) as usize
@@ -149,7 +146,8 @@ pub(crate) struct Committing {
 impl Drop for Committing {
     fn drop(&mut self) {
         for key in &self.keys {
-            self.cache.forget(key, |stripe| stripe.commits = stripe.commits.saturating_sub(1));
+            let stripe = self.cache.stripe(key);
+            self.cache.with(stripe, |stripe| stripe.commits = stripe.commits.saturating_sub(1));
         }
     }
 }
