@@ -1,4 +1,5 @@
 //! AppRole from outside: what operators, orchestrators and machines do with it.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests")]
 
 use std::{net::IpAddr, time::Duration};
 

@@ -18,14 +18,14 @@ pub(crate) const ISSUER: &str = "https://issuer.test";
 pub(crate) const AUDIENCE: &str = "https://strongroom.test";
 
 /// The keys that are trusted, as their issuer publishes them. One is reserved for PS256 by its `alg`.
-fn trusted() -> Vec<Key> {
+pub(crate) fn trusted_set() -> Value {
     let all = signers();
     let mut set = jwks(&[&all.rsa, &all.p256, &all.p384, &all.ed]);
     let mut pss = all.rsa.jwk.clone();
     pss["kid"] = "pss-only".into();
     pss["alg"] = "PS256".into();
     set["keys"].as_array_mut().unwrap().push(pss);
-    Key::from_jwks(set.to_string().as_bytes()).unwrap()
+    set
 }
 
 pub(crate) fn bounds() -> Bounds {
@@ -58,7 +58,8 @@ fn without(name: &str) -> Value {
 
 fn judge(token: &str, bounds: &Bounds) -> Result<Holder, Refusal> {
     let now = Timestamp::from_second(NOW).unwrap();
-    Unverified::parse(token)?.verify(&trusted())?.claims().and_then(|claims| bounds.check(&claims, ISSUER, now))
+    let trusted = Key::from_jwks(trusted_set().to_string().as_bytes()).unwrap();
+    Unverified::parse(token)?.verify(&trusted)?.claims().and_then(|claims| bounds.check(&claims, ISSUER, now))
 }
 
 /// Puts `text` in the place of the claims' closing brace: the text after the last member.

@@ -22,6 +22,8 @@ mod corpus;
 #[cfg(test)]
 mod keys_tests;
 #[cfg(test)]
+mod stories;
+#[cfg(test)]
 mod testing;
 
 use std::sync::Arc;

@@ -228,10 +228,10 @@ fn check_bound_claim(name: &str, wanted: &Value, matching: Matching) -> Result<(
         Value::Array(values) => values.as_slice(),
         one => std::slice::from_ref(one),
     };
-    let fits = |value: &Value| match (matching, value) {
-        (_, Value::String(_)) => true,
-        (Matching::String, Value::Bool(_) | Value::Number(_)) => true,
-        _ => false,
+    let fits = |value: &Value| match value {
+        Value::String(_) => true,
+        Value::Bool(_) | Value::Number(_) => matching == Matching::String,
+        Value::Null | Value::Array(_) | Value::Object(_) => false,
     };
     if values.is_empty() || !values.iter().all(fits) {
         let kinds = match matching {
