@@ -6,6 +6,7 @@
 mod audit;
 mod audit_devices;
 mod cubbyhole;
+mod dev;
 mod passwords;
 mod pipeline;
 mod policies;
@@ -24,6 +25,7 @@ use engine::Kind;
 use gate::{Error, Request};
 use storage::Store;
 
+pub use dev::DevStart;
 pub use reply::{Content, Reply, Success};
 pub use sealing::Bare;
 

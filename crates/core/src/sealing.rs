@@ -75,6 +75,11 @@ impl Sealing {
         self.stored.is_some()
     }
 
+    /// The server was just initialised.
+    pub(crate) fn initialized_with(&mut self, stored: Stored) {
+        self.stored = Some(stored);
+    }
+
     fn stored(&self, missing: &str) -> Result<Stored, Error> {
         self.stored.clone().ok_or_else(|| Error::invalid(missing))
     }
@@ -396,7 +401,7 @@ impl Core {
         self.running.load_full().ok_or(Error::Sealed)
     }
 
-    fn barrier(&self) -> Sealed {
+    pub(crate) fn barrier(&self) -> Sealed {
         let cache = usize::try_from(self.settings.cache_bytes).unwrap_or(barrier::DEFAULT_CACHE);
         Sealed::new(Arc::clone(&self.store), self.clock.clone()).with_cache(cache)
     }
