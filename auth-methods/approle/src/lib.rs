@@ -37,7 +37,6 @@ impl Engine for AppRole {
             .exists(roles::exists)
             .on(Verb::Delete, "role/{name}", "Delete a role and its secret ids.", roles::delete)
             .on(Verb::Read, "role/{name}/role-id", "Show the role id.", roles::read_id)
-            .clear(&["role_id"])
             .on(Verb::Write, "role/{name}/role-id", "Change the role id.", roles::write_id)
             .on(
                 Verb::Read,

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     claims::{Bounds, Holder},
+    json,
     key::Key,
     refusal::Refusal,
     testing::{encode, jwks, signers},
@@ -392,5 +393,46 @@ fn good_tokens_are_accepted() {
     for (index, token) in tokens.iter().enumerate() {
         let holder = judge(token, &bounds()).unwrap_or_else(|refusal| panic!("{index}: {refusal}"));
         assert_eq!(holder.alias, "app-1");
+    }
+}
+
+/// Whatever is changed, cut off or repeated: what comes out is no token.
+#[test]
+fn no_mutation_of_a_good_token_is_accepted() {
+    let all = signers();
+    let mut tried = 0;
+    for signer in [&all.p256, &all.ed, &all.rsa] {
+        let fine = signer.sign(&good());
+        assert!(judge(&fine, &bounds()).is_ok());
+        let mut refused = |token: String| {
+            tried += 1;
+            assert!(judge(&token, &bounds()).is_err(), "{token}");
+        };
+        for at in 0..fine.len() {
+            let (before, behind) = fine.split_at(at);
+            refused(before.to_owned());
+            refused(format!("{before}{}", &behind[1..]));
+            for put in ["A", "_", ".", "=", "\0", "\u{e9}"] {
+                if !behind.starts_with(put) {
+                    refused(format!("{before}{put}{}", &behind[1..]));
+                }
+                refused(format!("{before}{put}{behind}"));
+            }
+        }
+        refused(format!("{fine}{fine}"));
+    }
+    println!("{tried} mutations refused");
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_upsets_the_reader(token in "\\PC{0,200}(\\.\\PC{0,200}){0,4}", json in "[\\[\\]{}\":,a-z0-9.e\\\\-]{0,200}") {
+        let _ = judge(&token, &bounds());
+        let header = r#"{"alg":"ES256","kid":"ec-1"}"#;
+        for (header, claims) in [(header, json.as_str()), (json.as_str(), "{}")] {
+            if json::object(json.as_bytes()).is_err() {
+                proptest::prop_assert!(judge(&signers().p256.sign_text(header, claims), &bounds()).is_err());
+            }
+        }
     }
 }

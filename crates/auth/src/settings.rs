@@ -138,7 +138,8 @@ fn choose<T>(name: &str, present: Option<T>, former: Option<T>, old_names: &mut 
 
 /// Policy names are compared in lower case; each stands once, in order.
 fn clean_policies(policies: &[String]) -> Result<Vec<String>, Error> {
-    let names: BTreeSet<String> = policies.iter().map(|name| name.to_lowercase()).collect();
+    let names: BTreeSet<String> =
+        policies.iter().map(|name| name.trim().to_lowercase()).filter(|name| !name.is_empty()).collect();
     for forbidden in ["root", "response-wrapping"] {
         if names.contains(forbidden) {
             return Err(Error::invalid(format!("token_policies must not contain {forbidden:?}: no login may give it")));
@@ -253,7 +254,7 @@ mod tests {
             (json!({"token_type": "batch", "token_num_uses": 1}), "limited use count"),
             (json!({"token_type": "batch", "token_period": 1}), "a period"),
             (json!({"token_type": "eternal"}), "invalid 'token_type' value"),
-            (json!({"token_policies": ["Root"]}), "must not contain \"root\""),
+            (json!({"token_policies": ["a", " Root "]}), "must not contain \"root\""),
             (json!({"token_bound_cidrs": "10.0.0.0/99"}), "token_bound_cidrs"),
         ];
         for (body, text) in cases {
