@@ -5,3 +5,4 @@
 
 /// A private PostgreSQL.
 pub mod postgres;
+pub mod server;
