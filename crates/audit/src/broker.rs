@@ -5,7 +5,7 @@
 //! When it takes lines again, the first one says since when and how many entries it may lack. As long as one device
 //! takes the entry the call succeeds; if there are devices and none does, it fails and the caller refuses the request.
 
-use std::{pin::pin, sync::Arc, task::Poll, time::Duration};
+use std::{cell::RefCell, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use arc_swap::ArcSwap;
 use clock::{Clock, Timestamp};
@@ -233,7 +233,7 @@ impl Broker {
             ..Request::default()
         };
         let line = slot.format.line(&Entry::request(self.clock.now(), &request));
-        self.within(slot.device.write(line)).await
+        self.within(slot.device.write(&line)).await
     }
 
     async fn within(&self, written: Written) -> Result<(), Error> {
@@ -255,6 +255,14 @@ struct Pending {
     written: Written,
 }
 
+thread_local! {
+    /// Where a line is formatted before a device takes it.
+    static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// How much of the room for a long line is kept.
+const KEPT_LINE: usize = 64 << 10;
+
 /// Gives the entry to every healthy device, or to every device if none is healthy.
 fn hand_over(slots: &[Arc<Slot>], entry: &Entry<'_>) -> Vec<Pending> {
     let none_healthy = slots.iter().all(|slot| slot.bypassed());
@@ -264,7 +272,13 @@ fn hand_over(slots: &[Arc<Slot>], entry: &Entry<'_>) -> Vec<Pending> {
             slot.miss();
             continue;
         }
-        let written = slot.device.write(slot.format.line(entry));
+        let written = LINE.with_borrow_mut(|line| {
+            line.clear();
+            slot.format.write_line(entry, line);
+            let written = slot.device.write(line);
+            line.shrink_to(KEPT_LINE);
+            written
+        });
         pending.push(Pending { slot: slot.clone(), written });
     }
     pending

@@ -7,8 +7,6 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use clock::Timestamp;
 use parking_lot::Mutex;
 
-use crate::hashing::Tag;
-
 /// One record of the audit log.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry<'a> {
@@ -26,8 +24,8 @@ pub struct Entry<'a> {
     pub error: &'a str,
     /// The node that passed the request on; empty if none.
     pub forwarded_from: &'a str,
-    /// Where the hashes of tokens are kept between the two records of one request; see [`Memo`].
-    pub memo: Option<&'a Memo>,
+    /// What the two records of one request share; see [`Memo`].
+    pub memo: Option<&'a Memo<'a>>,
 }
 
 impl<'a> Entry<'a> {
@@ -52,8 +50,8 @@ impl<'a> Entry<'a> {
         Self { error, ..self }
     }
 
-    /// The same record with the request's memo of hashes.
-    pub fn memo(self, memo: &'a Memo) -> Self {
+    /// The same record with what it shares with the request's other record.
+    pub fn memo(self, memo: &'a Memo<'a>) -> Self {
         Self { memo: Some(memo), ..self }
     }
 }
@@ -383,30 +381,37 @@ impl<'a> From<&'a BTreeMap<String, String>> for Pairs<'a> {
     }
 }
 
-/// Remembers the hashes of one request's token and accessor, so that its second record need not compute them again.
+/// Remembers how who asks and what is asked are written, so that the second record of a request need not format and
+/// hash them again.
 ///
-/// Make one per request and use it for that request's records alone: it goes by the role of the text, not by the text.
-/// It holds hashes only.
-#[derive(Debug, Default)]
-pub struct Memo(Mutex<Vec<(u64, Role, Tag)>>);
-
-impl Memo {
-    pub(crate) fn tag(&self, salt: u64, role: Role, make: impl FnOnce() -> Tag) -> Tag {
-        let mut known = self.0.lock();
-        if let Some((_, _, tag)) = known.iter().find(|(of, as_, _)| *of == salt && *as_ == role) {
-            return *tag;
-        }
-        let tag = make();
-        known.push((salt, role, tag));
-        tag
-    }
+/// Make one per request and give it to both records. It borrows the parts that it speaks for, so they cannot change
+/// between the two; for a record with other parts it is of no effect. It holds hashes, not secrets, unless a device
+/// logs everything in clear.
+#[derive(Debug)]
+pub struct Memo<'a> {
+    auth: Option<&'a Auth<'a>>,
+    request: &'a Request<'a>,
+    written: Mutex<Vec<(u64, Vec<u8>)>>,
 }
 
-/// What a remembered hash is of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
-    /// `request.client_token`
-    Token,
-    /// `request.client_token_accessor`
-    Accessor,
+impl<'a> Memo<'a> {
+    /// A memo for the records of `request` by `auth`.
+    pub fn new(auth: Option<&'a Auth<'a>>, request: &'a Request<'a>) -> Self {
+        Self { auth, request, written: Mutex::default() }
+    }
+
+    /// Appends what the format with this id writes for the parts of `entry`; `make` writes it the first time.
+    pub(crate) fn write(&self, id: u64, entry: &Entry<'_>, out: &mut Vec<u8>, make: impl FnOnce(&mut Vec<u8>)) {
+        let same_auth = self.auth.map(std::ptr::from_ref) == entry.auth.map(|auth| std::ptr::from_ref(auth).cast());
+        if !same_auth || !std::ptr::eq(self.request, std::ptr::from_ref(entry.request).cast()) {
+            return make(out);
+        }
+        let mut written = self.written.lock();
+        if let Some((_, text)) = written.iter().find(|(of, _)| *of == id) {
+            return out.extend_from_slice(text);
+        }
+        let start = out.len();
+        make(out);
+        written.push((id, out.get(start..).unwrap_or_default().to_vec()));
+    }
 }

@@ -98,7 +98,7 @@ impl File {
         if settings.target == Target::Discard {
             return Ok(Self(None));
         }
-        let make = |stop| Open { settings, file: None, torn: false, buffer: Vec::new(), stop };
+        let make = |stop| Open { settings, file: None, torn: false, stop };
         Writer::start("audit-file", make).map(|writer| Self(Some(writer)))
     }
 
@@ -115,7 +115,7 @@ impl Device for File {
         KIND
     }
 
-    fn write(&self, line: Vec<u8>) -> Written {
+    fn write(&self, line: &[u8]) -> Written {
         match &self.0 {
             Some(writer) => writer.write(line),
             None => future::ready(Ok(())).boxed(),
@@ -145,7 +145,6 @@ struct Open {
     file: Option<Opened>,
     /// Whether the file ends in the middle of a line.
     torn: bool,
-    buffer: Vec<u8>,
     stop: Arc<AtomicBool>,
 }
 
@@ -170,15 +169,15 @@ impl Opened {
 }
 
 impl Sink for Open {
-    fn write(&mut self, lines: &[Vec<u8>]) -> Result<(), Error> {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        buffer.clear();
-        lines.iter().for_each(|line| buffer.extend_from_slice(line));
-        let outcome = self.append(&buffer);
-        if buffer.capacity() <= KEPT_BUFFER {
-            self.buffer = buffer;
+    fn write(&mut self, lines: &[u8]) -> Result<(), Error> {
+        if self.file.is_none() {
+            self.reopen()?;
         }
-        outcome
+        self.push(lines)?;
+        let Some(path) = self.path().filter(|_| self.file.as_ref().is_some_and(Opened::deleted)) else { return Ok(()) };
+        tracing::warn!(path = %path.display(), "an audit file was deleted; a new one is begun");
+        self.reopen().map_err(|_| Error::Deleted(path))?;
+        self.push(lines)
     }
 
     fn reopen(&mut self) -> Result<(), Error> {
@@ -204,17 +203,6 @@ impl Sink for Open {
 }
 
 impl Open {
-    fn append(&mut self, lines: &[u8]) -> Result<(), Error> {
-        if self.file.is_none() {
-            self.reopen()?;
-        }
-        self.push(lines)?;
-        let Some(path) = self.path().filter(|_| self.file.as_ref().is_some_and(Opened::deleted)) else { return Ok(()) };
-        tracing::warn!(path = %path.display(), "an audit file was deleted; a new one is begun");
-        self.reopen().map_err(|_| Error::Deleted(path))?;
-        self.push(lines)
-    }
-
     /// Writes to the open file as it is.
     fn push(&mut self, lines: &[u8]) -> Result<(), Error> {
         let Some(file) = &self.file else { return Err(Error::Closed) };
@@ -244,11 +232,11 @@ impl Open {
             _ => rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3).map_err(fault)?,
         };
         let opened = Opened { stat: rustix::fs::fstat(&fd).map_err(fault)?, fd };
-        if let (Target::Path(_), Some(mode), true) = (&self.settings.target, self.settings.mode, opened.regular()) {
-            if opened.stat.st_mode & 0o7777 != mode {
-                let fault = |errno| self.fault_of("set the mode of", errno);
-                rustix::fs::fchmod(&opened.fd, Mode::from_raw_mode(mode)).map_err(fault)?;
-            }
+        if let (Target::Path(_), Some(mode), true) = (&self.settings.target, self.settings.mode, opened.regular())
+            && opened.stat.st_mode & 0o7777 != mode
+        {
+            let fault = |errno| self.fault_of("set the mode of", errno);
+            rustix::fs::fchmod(&opened.fd, Mode::from_raw_mode(mode)).map_err(fault)?;
         }
         Ok(opened)
     }
@@ -308,9 +296,6 @@ fn not_full(path: &Path, file: &Opened) -> Result<(), Error> {
         _ => Ok(()),
     }
 }
-
-/// A buffer that one large batch made grow beyond this is given back.
-const KEPT_BUFFER: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests;

@@ -1,9 +1,14 @@
 //! Formats an entry as one line of JSON in Vault's layout, with the hashes of one device.
 
+use std::{
+    cell::OnceCell,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
 use clock::Timestamp;
 
 use crate::{
-    entry::{Auth, Data, Entry, Granting, Header, PolicyResults, Request, Response, Role, Sensitive, WrapInfo},
+    entry::{Auth, Data, Entry, Granting, Header, PolicyResults, Request, Response, Sensitive, WrapInfo},
     hashing::{Hasher, Tag},
     json::{Object, write_list, write_tag, write_text},
     options::Common,
@@ -15,12 +20,15 @@ use crate::{
 pub struct Format {
     hasher: Hasher,
     common: Common,
+    /// Clones write the same.
+    id: u64,
 }
 
 impl Format {
     /// The format of a device with this salt and these options.
     pub fn new(hasher: Hasher, common: Common) -> Self {
-        Self { hasher, common }
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self { hasher, common, id: NEXT.fetch_add(1, Ordering::Relaxed) }
     }
 
     /// The device's keyed hash.
@@ -34,17 +42,26 @@ impl Format {
 
     /// The entry as one line: the device's prefix, a JSON object without line breaks, a line feed.
     pub fn line(&self, entry: &Entry<'_>) -> Vec<u8> {
-        let mut out = Vec::with_capacity(2048);
-        out.extend_from_slice(self.common.prefix.as_bytes());
-        Line::new(self, entry).write(&mut out);
-        out.push(b'\n');
+        let mut out = Vec::with_capacity(3072);
+        self.write_line(entry, &mut out);
         out
+    }
+
+    /// Appends the line to `out`.
+    pub(crate) fn write_line(&self, entry: &Entry<'_>, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.common.prefix.as_bytes());
+        Line::new(self, entry).write(out);
+        out.push(b'\n');
     }
 }
 
 /// One entry on its way into one line.
 struct Line<'a> {
+    id: u64,
     entry: &'a Entry<'a>,
+    /// The hashes of the request's token and accessor, which stand in a record twice.
+    token: OnceCell<Tag>,
+    accessor: OnceCell<Tag>,
     /// `None` if everything is written in clear.
     hasher: Option<&'a Hasher>,
     hash_accessors: bool,
@@ -55,7 +72,15 @@ impl<'a> Line<'a> {
     fn new(format: &'a Format, entry: &'a Entry<'a>) -> Self {
         let hasher = (!format.common.log_raw).then_some(&format.hasher);
         let elide = format.common.elide_list_responses && entry.request.operation == "list";
-        Self { entry, hasher, hash_accessors: format.common.hmac_accessor, elide }
+        Self {
+            id: format.id,
+            entry,
+            token: OnceCell::new(),
+            accessor: OnceCell::new(),
+            hasher,
+            hash_accessors: format.common.hmac_accessor,
+            elide,
+        }
     }
 
     fn write(&self, out: &mut Vec<u8>) {
@@ -63,16 +88,25 @@ impl<'a> Line<'a> {
         let mut line = Object::begin(out);
         line.time("time", entry.time);
         line.text("type", entry.kind.as_str());
-        if let Some(auth) = entry.auth {
-            line.object("auth", |to| self.auth(to, auth));
-        }
-        line.object("request", |to| self.request(to, entry.request));
+        line.members(|out| match entry.memo {
+            Some(memo) => memo.write(self.id, entry, out, |out| self.asked(out)),
+            None => self.asked(out),
+        });
         if let Some(response) = entry.response {
             line.object("response", |to| self.response(to, response));
         }
         line.text("error", entry.error);
         line.text("forwarded_from", entry.forwarded_from);
         line.end();
+    }
+
+    /// Who asks and what is asked, behind a member of the line.
+    fn asked(&self, out: &mut Vec<u8>) {
+        let mut line = Object::go_on(out);
+        if let Some(auth) = self.entry.auth {
+            line.object("auth", |to| self.auth(to, auth));
+        }
+        line.object("request", |to| self.request(to, self.entry.request));
     }
 
     fn auth(&self, to: &mut Object<'_>, auth: &Auth<'_>) {
@@ -165,7 +199,7 @@ impl<'a> Line<'a> {
         to.object("headers", |to| {
             for group in headers.chunk_by(|one, other| one.name == other.name) {
                 let name = group.first().map_or("", |header| header.name);
-                write_list(to.key(name), group.iter(), |out, header| match self.hasher {
+                write_list(to.foreign_key(name), group.iter(), |out, header| match self.hasher {
                     Some(hasher) if header.hashed => write_tag(out, &hasher.tag(header.value.as_bytes())),
                     _ => write_text(out, header.value),
                 });
@@ -173,7 +207,7 @@ impl<'a> Line<'a> {
         });
     }
 
-    fn token(&self, to: &mut Object<'_>, name: &str, token: Sensitive<'_>) {
+    fn token(&self, to: &mut Object<'_>, name: &'static str, token: Sensitive<'_>) {
         let Sensitive(text) = token;
         match self.hasher {
             _ if text.is_empty() => {}
@@ -182,7 +216,7 @@ impl<'a> Line<'a> {
         }
     }
 
-    fn accessor(&self, to: &mut Object<'_>, name: &str, accessor: &str) {
+    fn accessor(&self, to: &mut Object<'_>, name: &'static str, accessor: &str) {
         match self.hasher {
             _ if accessor.is_empty() => {}
             Some(hasher) if self.hash_accessors => to.tag(name, &self.remembered(hasher, accessor)),
@@ -190,14 +224,12 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// The caller's token and accessor stand in a request's records four times: they are hashed once.
     fn remembered(&self, hasher: &Hasher, text: &str) -> Tag {
         let make = || hasher.tag(text.as_bytes());
-        let Some(memo) = self.entry.memo else { return make() };
         if text == self.entry.request.client_token.0 {
-            memo.tag(hasher.id(), Role::Token, make)
+            *self.token.get_or_init(make)
         } else if text == self.entry.request.client_token_accessor {
-            memo.tag(hasher.id(), Role::Accessor, make)
+            *self.accessor.get_or_init(make)
         } else {
             make()
         }
@@ -223,7 +255,7 @@ fn granting(out: &mut Vec<u8>, policy: &Granting<'_>) {
     to.end();
 }
 
-fn time(to: &mut Object<'_>, name: &str, time: Option<Timestamp>) {
+fn time(to: &mut Object<'_>, name: &'static str, time: Option<Timestamp>) {
     if let Some(time) = time {
         to.time(name, time);
     }

@@ -1,15 +1,8 @@
 //! Keyed hashing of values: `hmac-sha256:` and 64 hexadecimal digits.
 
-use std::{
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::{fmt, sync::Arc};
 
 use crypto::hmac;
-use data_encoding::HEXLOWER;
 
 /// What every keyed hash in a record begins with.
 pub const PREFIX: &str = "hmac-sha256:";
@@ -20,34 +13,27 @@ pub struct Hasher(Arc<Inner>);
 
 struct Inner {
     key: hmac::Key,
-    id: u64,
+    /// The hash of nothing, which records are full of.
+    empty: Tag,
 }
 
 impl Hasher {
     /// A hasher with the device's salt: 32 random bytes, kept encrypted by the caller and never changed while the
     /// device lives, or else the hashes of old records can no longer be searched for.
     pub fn new(salt: &[u8]) -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        Self(Arc::new(Inner { key: hmac::Key::new(salt), id: NEXT.fetch_add(1, Ordering::Relaxed) }))
+        let key = hmac::Key::new(salt);
+        let empty = Tag::new(&key.sign(b""));
+        Self(Arc::new(Inner { key, empty }))
     }
 
     /// The keyed hash of `value`.
     pub fn tag(&self, value: &[u8]) -> Tag {
-        let mut text = [0; TAG];
-        let (prefix, digits) = text.split_at_mut(PREFIX.len());
-        prefix.copy_from_slice(PREFIX.as_bytes());
-        HEXLOWER.encode_mut(&self.0.key.sign(value), digits);
-        Tag(text)
+        if value.is_empty() { self.0.empty } else { Tag::new(&self.0.key.sign(value)) }
     }
 
     /// The keyed hash of `value` as text, as it stands in records.
     pub fn hash(&self, value: &[u8]) -> String {
         self.tag(value).as_str().to_owned()
-    }
-
-    /// Tells this salt from others in this process.
-    pub(crate) fn id(&self) -> u64 {
-        self.0.id
     }
 }
 
@@ -62,6 +48,14 @@ impl fmt::Debug for Hasher {
 pub struct Tag([u8; TAG]);
 
 impl Tag {
+    fn new(hash: &[u8; 32]) -> Self {
+        let mut text = [0; TAG];
+        let (prefix, digits) = text.split_at_mut(PREFIX.len());
+        prefix.copy_from_slice(PREFIX.as_bytes());
+        write_hex(hash, digits);
+        Self(text)
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         // Made of ASCII alone.
@@ -78,6 +72,27 @@ impl fmt::Debug for Tag {
         f.write_str(self.as_str())
     }
 }
+
+/// Writes `bytes` as lower-case hexadecimal; `out` is twice as long.
+pub(crate) fn write_hex(bytes: &[u8], out: &mut [u8]) {
+    let (pairs, _) = out.as_chunks_mut::<2>();
+    for (byte, pair) in bytes.iter().zip(pairs) {
+        *pair = HEX.get(usize::from(*byte)).copied().unwrap_or_default();
+    }
+}
+
+/// The two digits of every byte.
+const HEX: [[u8; 2]; 256] = {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut table = [[0; 2]; 256];
+    let mut byte = 0;
+    #[allow(clippy::indexing_slicing, reason = "checked while compiling")]
+    while byte < 256 {
+        table[byte] = [DIGITS[byte >> 4], DIGITS[byte & 15]];
+        byte += 1;
+    }
+    table
+};
 
 const TAG: usize = PREFIX.len() + 64;
 

@@ -145,7 +145,7 @@ impl Device for Journal {
         KIND
     }
 
-    fn write(&self, line: Vec<u8>) -> Written {
+    fn write(&self, line: &[u8]) -> Written {
         self.writer.write(line)
     }
 

@@ -19,19 +19,42 @@ impl<'b> Object<'b> {
         Self { out, empty: true }
     }
 
-    /// Writes `name`; the caller writes the value into the buffer that is returned.
-    pub(crate) fn key(&mut self, name: &str) -> &mut Vec<u8> {
-        if !self.empty {
-            self.out.push(b',');
-        }
-        self.empty = false;
+    /// Goes on with an object that has members already; whoever began it ends it.
+    pub(crate) fn go_on(out: &'b mut Vec<u8>) -> Self {
+        Self { out, empty: false }
+    }
+
+    /// Members that are written elsewhere, by [`Object::go_on`]. The object has members already.
+    pub(crate) fn members(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        write(self.out);
+    }
+
+    /// Writes `name`, which needs no escapes; the caller writes the value into the buffer that is returned.
+    pub(crate) fn key(&mut self, name: &'static str) -> &mut Vec<u8> {
+        self.comma();
+        self.out.push(b'"');
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.extend_from_slice(b"\":");
+        self.out
+    }
+
+    /// As [`Object::key`], for a name that comes from outside.
+    pub(crate) fn foreign_key(&mut self, name: &str) -> &mut Vec<u8> {
+        self.comma();
         write_text(self.out, name);
         self.out.push(b':');
         self.out
     }
 
+    fn comma(&mut self) {
+        if !self.empty {
+            self.out.push(b',');
+        }
+        self.empty = false;
+    }
+
     /// An object as a value. What it opened is taken back if nothing is written into it.
-    pub(crate) fn object(&mut self, name: &str, fill: impl FnOnce(&mut Object<'_>)) {
+    pub(crate) fn object(&mut self, name: &'static str, fill: impl FnOnce(&mut Object<'_>)) {
         let (before, was_empty) = (self.out.len(), self.empty);
         let mut inner = Object::begin(self.key(name));
         fill(&mut inner);
@@ -44,7 +67,7 @@ impl<'b> Object<'b> {
     }
 
     /// A value that is taken back if `write` says that there is none.
-    pub(crate) fn value(&mut self, name: &str, write: impl FnOnce(&mut Vec<u8>) -> bool) {
+    pub(crate) fn value(&mut self, name: &'static str, write: impl FnOnce(&mut Vec<u8>) -> bool) {
         let (before, was_empty) = (self.out.len(), self.empty);
         if !write(self.key(name)) {
             self.out.truncate(before);
@@ -52,34 +75,34 @@ impl<'b> Object<'b> {
         }
     }
 
-    pub(crate) fn text(&mut self, name: &str, text: &str) {
+    pub(crate) fn text(&mut self, name: &'static str, text: &str) {
         if !text.is_empty() {
             write_text(self.key(name), text);
         }
     }
 
-    pub(crate) fn tag(&mut self, name: &str, tag: &Tag) {
+    pub(crate) fn tag(&mut self, name: &'static str, tag: &Tag) {
         write_tag(self.key(name), tag);
     }
 
-    pub(crate) fn number(&mut self, name: &str, number: u64) {
+    pub(crate) fn number(&mut self, name: &'static str, number: u64) {
         if number != 0 {
             write_number(self.key(name), number);
         }
     }
 
     /// Written only if it is set.
-    pub(crate) fn flag(&mut self, name: &str, flag: bool) {
+    pub(crate) fn flag(&mut self, name: &'static str, flag: bool) {
         if flag {
             self.key(name).extend_from_slice(b"true");
         }
     }
 
-    pub(crate) fn time(&mut self, name: &str, time: Timestamp) {
+    pub(crate) fn time(&mut self, name: &'static str, time: Timestamp) {
         write_time(self.key(name), time);
     }
 
-    pub(crate) fn texts(&mut self, name: &str, texts: Texts<'_>) {
+    pub(crate) fn texts(&mut self, name: &'static str, texts: Texts<'_>) {
         if texts.is_empty() {
             return;
         }
@@ -87,8 +110,8 @@ impl<'b> Object<'b> {
         write_list(out, texts.iter(), write_text);
     }
 
-    pub(crate) fn pairs(&mut self, name: &str, pairs: Pairs<'_>) {
-        self.object(name, |inner| pairs.each(|key, value| write_text(inner.key(key), value)));
+    pub(crate) fn pairs(&mut self, name: &'static str, pairs: Pairs<'_>) {
+        self.object(name, |inner| pairs.each(|key, value| write_text(inner.foreign_key(key), value)));
     }
 
     pub(crate) fn end(self) {
@@ -111,17 +134,30 @@ pub(crate) fn write_list<T>(out: &mut Vec<u8>, items: impl Iterator<Item = T>, m
 /// Writes `text` in quotes, escaped.
 pub(crate) fn write_text(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
-    let mut rest = text.as_bytes();
-    while let Some(at) = rest.iter().position(|byte| *byte < 0x20 || *byte == b'"' || *byte == b'\\') {
-        let (plain, special) = rest.split_at(at);
+    // Without an early end, so that many bytes are looked at in one step.
+    if text.bytes().fold(true, |plain, byte| plain & !special(byte)) {
+        out.extend_from_slice(text.as_bytes());
+    } else {
+        write_escaped(out, text.as_bytes());
+    }
+    out.push(b'"');
+}
+
+fn special(byte: u8) -> bool {
+    byte < 0x20 || byte == b'"' || byte == b'\\'
+}
+
+fn write_escaped(out: &mut Vec<u8>, text: &[u8]) {
+    let mut rest = text;
+    while let Some(at) = rest.iter().position(|byte| special(*byte)) {
+        let (plain, from) = rest.split_at(at);
         out.extend_from_slice(plain);
-        if let Some((byte, after)) = special.split_first() {
+        if let Some((byte, after)) = from.split_first() {
             write_escape(out, *byte);
             rest = after;
         }
     }
     out.extend_from_slice(rest);
-    out.push(b'"');
 }
 
 pub(crate) fn write_tag(out: &mut Vec<u8>, tag: &Tag) {

@@ -93,6 +93,8 @@ impl Default for Common {
 mod tests {
     use super::*;
 
+    type Row = (&'static [(&'static str, &'static str)], bool, &'static str);
+
     fn take(given: &[(&str, &str)], allow_prefix: bool) -> Result<Common, Error> {
         let given = given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let mut options = Options::new(&given);
@@ -110,7 +112,7 @@ mod tests {
     #[test]
     fn options_are_checked() {
         assert!(take(&[("log_raw", "true"), ("hmac_accessor", "0"), ("format", "json")], false).unwrap().log_raw);
-        let rows: &[(&[(&str, &str)], bool, &str)] = &[
+        let rows: &[Row] = &[
             (&[("log_raw", "yes")], false, "option log_raw: must be true or false"),
             (&[("format", "jsonx")], false, "option format: only json is supported"),
             (&[("filter", "x")], false, "option filter: is not an option of this device; remove it"),

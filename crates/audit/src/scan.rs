@@ -225,7 +225,7 @@ impl<'s> Scan<'s> {
             let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
             let stop = memchr::memchr2(b'"', b'\\', rest).ok_or(Invalid)?;
             let (plain, special) = rest.split_at(stop);
-            if plain.iter().any(|byte| *byte < 0x20) {
+            if plain.iter().fold(false, |found, byte| found | (*byte < 0x20)) {
                 return Err(Invalid);
             }
             self.at += stop + 1;

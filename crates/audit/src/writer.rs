@@ -20,8 +20,8 @@ use crate::{device::Written, error::Error};
 
 /// What the thread works on. All methods may block.
 pub(crate) trait Sink: Send + 'static {
-    /// Writes all lines, or reports that the batch failed.
-    fn write(&mut self, lines: &[Vec<u8>]) -> Result<(), Error>;
+    /// Writes all lines of the batch, each of which ends in a line feed, or reports that the batch failed.
+    fn write(&mut self, lines: &[u8]) -> Result<(), Error>;
 
     /// Called after each batch, when its callers have their answer.
     fn settle(&mut self) -> Result<(), Error> {
@@ -60,20 +60,19 @@ impl Writer {
         Ok(Self(shared))
     }
 
-    pub(crate) fn write(&self, line: Vec<u8>) -> Written {
+    pub(crate) fn write(&self, line: &[u8]) -> Written {
         let (reply, answer) = oneshot::channel();
         let first = {
             let mut queue = self.0.queue.lock();
             if queue.closed {
                 return future::ready(Err(Error::Closed)).boxed();
             }
-            if queue.bytes + line.len() > LIMIT {
+            if queue.lines.len() + line.len() > LIMIT {
                 return future::ready(Err(Error::Swamped)).boxed();
             }
-            queue.bytes += line.len();
-            queue.lines.push(line);
+            queue.lines.extend_from_slice(line);
             queue.replies.push(reply);
-            queue.asleep && queue.lines.len() == 1
+            queue.asleep && queue.replies.len() == 1
         };
         let wake = first.then(|| WakeOnDrop(self.0.clone()));
         async move {
@@ -124,9 +123,8 @@ struct Shared {
 
 #[derive(Default)]
 struct Queue {
-    lines: Vec<Vec<u8>>,
+    lines: Vec<u8>,
     replies: Vec<Reply>,
-    bytes: usize,
     acts: Vec<(Act, Option<Reply>)>,
     asleep: bool,
     closed: bool,
@@ -135,7 +133,7 @@ struct Queue {
 /// What the thread found in the queue.
 #[derive(Default)]
 struct Work {
-    lines: Vec<Vec<u8>>,
+    lines: Vec<u8>,
     replies: Vec<Reply>,
     acts: Vec<(Act, Option<Reply>)>,
 }
@@ -163,7 +161,6 @@ impl Shared {
             self.wake.wait_for(&mut queue, CHECK);
             queue.asleep = false;
         }
-        queue.bytes = 0;
         std::mem::swap(&mut queue.lines, &mut work.lines);
         std::mem::swap(&mut queue.replies, &mut work.replies);
         std::mem::swap(&mut queue.acts, &mut work.acts);
@@ -178,6 +175,8 @@ fn run<S: Sink>(shared: &Shared, mut sink: S) {
         if !work.lines.is_empty() {
             let outcome = sink.write(&work.lines);
             work.lines.clear();
+            // What one large batch made it grow to is given back.
+            work.lines.shrink_to(KEPT_BUFFER);
             work.replies.drain(..).for_each(|reply| answer(Some(reply), outcome.clone()));
             if let Err(error) = sink.settle() {
                 tracing::error!(error = error.chain(), "an audit device is in trouble");
@@ -246,6 +245,8 @@ impl Drop for CloseOnExit<'_> {
 
 /// How often a device is looked after.
 pub(crate) const CHECK: Duration = Duration::from_secs(2);
+/// How large a buffer is kept from batch to batch.
+const KEPT_BUFFER: usize = 1 << 20;
 /// How many bytes may wait for a stuck device.
 const LIMIT: usize = 16 << 20;
 
@@ -262,8 +263,8 @@ mod tests {
     }
 
     impl Sink for Gated {
-        fn write(&mut self, lines: &[Vec<u8>]) -> Result<(), Error> {
-            self.sizes.send(lines.len()).unwrap();
+        fn write(&mut self, lines: &[u8]) -> Result<(), Error> {
+            self.sizes.send(lines.iter().filter(|byte| **byte == b'\n').count()).unwrap();
             self.permits.recv().unwrap()
         }
 
@@ -285,10 +286,10 @@ mod tests {
     #[tokio::test]
     async fn lines_that_arrive_together_are_written_together() {
         let (writer, permit, seen) = gated();
-        let first = tokio::spawn(writer.write(b"first\n".to_vec()));
+        let first = tokio::spawn(writer.write(b"first\n"));
         tokio::task::yield_now().await;
         assert_eq!(seen.recv().unwrap(), 1);
-        let rest: Vec<_> = (0..10).map(|_| tokio::spawn(writer.write(b"x\n".to_vec()))).collect();
+        let rest: Vec<_> = (0..10).map(|_| tokio::spawn(writer.write(b"x\n"))).collect();
         permit.send(Ok(())).unwrap();
         first.await.unwrap().unwrap();
         permit.send(Err(Error::Swamped)).unwrap();
@@ -301,21 +302,21 @@ mod tests {
     #[tokio::test]
     async fn a_caller_that_goes_away_does_not_leave_the_line_behind() {
         let (writer, permit, seen) = gated();
-        drop(writer.write(b"x\n".to_vec()));
+        drop(writer.write(b"x\n"));
         assert_eq!(seen.recv().unwrap(), 1);
         permit.send(Ok(())).unwrap();
         writer.act(Act::Close).await.unwrap();
-        assert!(matches!(writer.write(b"x\n".to_vec()).await, Err(Error::Closed)));
+        assert!(matches!(writer.write(b"x\n").await, Err(Error::Closed)));
     }
 
     #[tokio::test]
     async fn the_queue_of_a_stuck_device_is_bounded() {
         let (writer, permit, seen) = gated();
-        let stuck = tokio::spawn(writer.write(b"x\n".to_vec()));
+        let stuck = tokio::spawn(writer.write(b"x\n"));
         tokio::task::yield_now().await;
         seen.recv().unwrap();
-        let waiting = writer.write(vec![b'x'; LIMIT]);
-        assert!(matches!(writer.write(b"x\n".to_vec()).await, Err(Error::Swamped)));
+        let waiting = writer.write(&vec![b'x'; LIMIT]);
+        assert!(matches!(writer.write(b"x\n").await, Err(Error::Swamped)));
         permit.send(Ok(())).unwrap();
         permit.send(Ok(())).unwrap();
         stuck.await.unwrap().unwrap();
@@ -326,9 +327,9 @@ mod tests {
     async fn a_thread_that_dies_answers_everybody() {
         let (writer, permit, seen) = gated();
         drop(permit);
-        let answer = writer.write(b"x\n".to_vec());
+        let answer = writer.write(b"x\n");
         assert!(matches!(answer.await, Err(Error::Closed)));
         assert_eq!(seen.recv().unwrap(), 1);
-        assert!(matches!(writer.write(b"x\n".to_vec()).await, Err(Error::Closed)));
+        assert!(matches!(writer.write(b"x\n").await, Err(Error::Closed)));
     }
 }

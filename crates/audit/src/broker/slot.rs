@@ -120,7 +120,7 @@ async fn retry(slot: Arc<Slot>, pending: Option<Written>, since: Timestamp, cloc
     }
     while !slot.removed.load(Ordering::Relaxed) {
         let missed = slot.unconfirmed.swap(0, Ordering::Relaxed);
-        match slot.device.write(slot.notice(clock.now(), since, missed)).await {
+        match slot.device.write(&slot.notice(clock.now(), since, missed)).await {
             Ok(()) => {
                 *slot.condition.lock() = Condition::Healthy;
                 slot.bypassed.store(false, Ordering::Relaxed);

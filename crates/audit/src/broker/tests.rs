@@ -50,8 +50,8 @@ impl Device for FakeDevice {
         "fake"
     }
 
-    fn write(&self, line: Vec<u8>) -> Written {
-        let fake = self.0.clone();
+    fn write(&self, line: &[u8]) -> Written {
+        let (fake, line) = (self.0.clone(), String::from_utf8(line.to_vec()).unwrap());
         fake.tries.fetch_add(1, Ordering::Relaxed);
         let waiting = fake.stuck.lock().as_mut().map(|waiting| {
             let (release, released) = futures::channel::oneshot::channel();
@@ -65,7 +65,7 @@ impl Device for FakeDevice {
             if fake.failing.load(Ordering::Relaxed) {
                 return Err(Error::Full("/fake".into()));
             }
-            fake.lines.lock().push(String::from_utf8(line).unwrap());
+            fake.lines.lock().push(line);
             Ok(())
         }
         .boxed()

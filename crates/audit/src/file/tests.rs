@@ -55,8 +55,8 @@ async fn lines_are_appended_and_the_mode_is_set() {
     fs::write(&path, "before\n").unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
     let file = File::new(settings(&path)).unwrap();
-    file.write(b"one\n".to_vec()).await.unwrap();
-    file.write(b"two\n".to_vec()).await.unwrap();
+    file.write(b"one\n").await.unwrap();
+    file.write(b"two\n").await.unwrap();
     assert_eq!(fs::read_to_string(&path).unwrap(), "before\none\ntwo\n");
     assert_eq!(mode_of(&path), 0o600);
 
@@ -64,7 +64,7 @@ async fn lines_are_appended_and_the_mode_is_set() {
     fs::write(&kept, "").unwrap();
     fs::set_permissions(&kept, fs::Permissions::from_mode(0o644)).unwrap();
     let file = File::new(Settings { mode: None, ..settings(&kept) }).unwrap();
-    file.write(b"one\n".to_vec()).await.unwrap();
+    file.write(b"one\n").await.unwrap();
     assert_eq!(mode_of(&kept), 0o644);
 }
 
@@ -73,11 +73,11 @@ async fn a_renamed_file_is_followed_until_it_is_reopened() {
     let dir = tempfile::tempdir().unwrap();
     let (path, rotated) = (dir.path().join("audit.log"), dir.path().join("audit.log.1"));
     let file = File::new(settings(&path)).unwrap();
-    file.write(b"one\n".to_vec()).await.unwrap();
+    file.write(b"one\n").await.unwrap();
     fs::rename(&path, &rotated).unwrap();
-    file.write(b"two\n".to_vec()).await.unwrap();
+    file.write(b"two\n").await.unwrap();
     file.reopen().await.unwrap();
-    file.write(b"three\n".to_vec()).await.unwrap();
+    file.write(b"three\n").await.unwrap();
     assert_eq!(fs::read_to_string(&rotated).unwrap(), "one\ntwo\n");
     assert_eq!(fs::read_to_string(&path).unwrap(), "three\n");
 }
@@ -87,11 +87,11 @@ async fn a_moved_file_is_noticed_without_a_signal() {
     let dir = tempfile::tempdir().unwrap();
     let (path, moved) = (dir.path().join("audit.log"), dir.path().join("moved"));
     let file = File::new(settings(&path)).unwrap();
-    file.write(b"one\n".to_vec()).await.unwrap();
+    file.write(b"one\n").await.unwrap();
     fs::rename(&path, &moved).unwrap();
     file.check().await.unwrap();
     assert_eq!(fs::read_to_string(&path).unwrap(), "");
-    file.write(b"two\n".to_vec()).await.unwrap();
+    file.write(b"two\n").await.unwrap();
     assert_eq!(fs::read_to_string(&path).unwrap(), "two\n");
 }
 
@@ -101,16 +101,16 @@ async fn no_line_is_lost_in_a_deleted_file() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("audit.log");
     let file = File::new(settings(&path)).unwrap();
-    file.write(b"one\n".to_vec()).await.unwrap();
+    file.write(b"one\n").await.unwrap();
     fs::remove_file(&path).unwrap();
-    file.write(b"two\n".to_vec()).await.unwrap();
+    file.write(b"two\n").await.unwrap();
     assert_eq!(fs::read_to_string(&path).unwrap(), "two\n");
     fs::remove_dir_all(dir.path()).unwrap();
-    assert!(matches!(file.write(b"three\n".to_vec()).await, Err(Error::Deleted(gone)) if gone == path));
+    assert!(matches!(file.write(b"three\n").await, Err(Error::Deleted(gone)) if gone == path));
     assert!(file.check().await.is_err());
     assert!(file.trouble().is_some());
     fs::create_dir(dir.path()).unwrap();
-    file.write(b"four\n".to_vec()).await.unwrap();
+    file.write(b"four\n").await.unwrap();
     assert_eq!(fs::read_to_string(&path).unwrap(), "four\n");
 }
 
@@ -118,16 +118,16 @@ async fn no_line_is_lost_in_a_deleted_file() {
 async fn a_target_that_cannot_be_opened_says_why() {
     let dir = tempfile::tempdir().unwrap();
     let missing = dir.path().join("no/such/audit.log");
-    let error = File::new(settings(&missing)).unwrap().write(b"x\n".to_vec()).await.unwrap_err();
+    let error = File::new(settings(&missing)).unwrap().write(b"x\n").await.unwrap_err();
     assert_eq!(error.chain(), format!("cannot open {}: No such file or directory (os error 2)", missing.display()));
-    let error = File::new(settings(dir.path())).unwrap().write(b"x\n".to_vec()).await.unwrap_err();
+    let error = File::new(settings(dir.path())).unwrap().write(b"x\n").await.unwrap_err();
     assert!(error.chain().contains("Is a directory"), "{}", error.chain());
 }
 
 #[tokio::test]
 async fn a_full_disk_fails_the_write() {
     let file = File::new(Settings { target: Target::Path("/dev/full".into()), mode: None }).unwrap();
-    assert!(matches!(file.write(b"x\n".to_vec()).await, Err(Error::Full(_))));
+    assert!(matches!(file.write(b"x\n").await, Err(Error::Full(_))));
 }
 
 #[test]
@@ -135,10 +135,10 @@ fn a_torn_line_is_ended_before_the_next() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("audit.log");
     let stop = Arc::new(AtomicBool::new(false));
-    let mut open = Open { settings: settings(&path), file: None, torn: false, buffer: Vec::new(), stop };
-    open.write(&[b"{\"half".to_vec()]).unwrap();
+    let mut open = Open { settings: settings(&path), file: None, torn: false, stop };
+    open.write(b"{\"half").unwrap();
     open.torn = true;
-    open.write(&[b"{\"whole\":1}\n".to_vec()]).unwrap();
+    open.write(b"{\"whole\":1}\n").unwrap();
     assert_eq!(fs::read_to_string(&path).unwrap(), "{\"half\n{\"whole\":1}\n");
     assert!(!open.torn);
 }
@@ -149,10 +149,10 @@ async fn a_pipe_without_a_reader_is_an_error_and_not_a_hang() {
     let path = dir.path().join("pipe");
     rustix::fs::mknodat(rustix::fs::CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
     let file = File::new(settings(&path)).unwrap();
-    assert!(file.write(b"x\n".to_vec()).await.is_err());
+    assert!(file.write(b"x\n").await.is_err());
     let nonblock = i32::try_from(OFlags::NONBLOCK.bits()).unwrap();
     let mut reader = fs::OpenOptions::new().read(true).custom_flags(nonblock).open(&path).unwrap();
-    file.write(b"x\n".to_vec()).await.unwrap();
+    file.write(b"x\n").await.unwrap();
     let mut got = [0; 2];
     reader.read_exact(&mut got).unwrap();
     assert_eq!(&got, b"x\n");
@@ -163,17 +163,17 @@ async fn a_closed_file_takes_no_more() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("audit.log");
     let file = File::new(settings(&path)).unwrap();
-    let first = file.write(b"one\n".to_vec());
+    let first = file.write(b"one\n");
     file.close().await.unwrap();
     first.await.unwrap();
-    assert!(matches!(file.write(b"two\n".to_vec()).await, Err(Error::Closed)));
+    assert!(matches!(file.write(b"two\n").await, Err(Error::Closed)));
     assert_eq!(fs::read_to_string(&path).unwrap(), "one\n");
 }
 
 #[tokio::test]
 async fn discard_takes_everything() {
     let file = File::new(Settings { target: Target::Discard, mode: None }).unwrap();
-    file.write(b"x\n".to_vec()).await.unwrap();
+    file.write(b"x\n").await.unwrap();
     file.reopen().await.unwrap();
     file.check().await.unwrap();
     file.close().await.unwrap();

@@ -6,6 +6,8 @@
 use crypto::hash::Sha256;
 use data_encoding::HEXLOWER;
 
+use crate::hashing::write_hex;
+
 /// A SHA-256 hash.
 pub(super) type Hash = [u8; 32];
 
@@ -70,7 +72,7 @@ fn hash(seq: u64, prev: &Hash, entry: &[u8]) -> Hash {
 
 fn push_hex(out: &mut Vec<u8>, hash: &Hash) {
     let mut digits = [0; 64];
-    HEXLOWER.encode_mut(hash, &mut digits);
+    write_hex(hash, &mut digits);
     out.extend_from_slice(&digits);
 }
 

@@ -98,7 +98,7 @@ impl Chain {
         };
         let error = "the journal was not closed; its last unsigned records may be missing";
         let line = format.line(&Entry::request(self.clock.now(), &request).error(error));
-        self.write(&[line])?;
+        self.write(&line)?;
         self.settle()
     }
 
@@ -172,11 +172,12 @@ impl Chain {
 }
 
 impl Sink for Chain {
-    fn write(&mut self, lines: &[Vec<u8>]) -> Result<(), Error> {
+    fn write(&mut self, lines: &[u8]) -> Result<(), Error> {
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.clear();
         let (mut seq, mut hash) = (self.seq, self.hash);
-        for line in lines {
+        // A line holds no line feed but its last byte.
+        for line in lines.split_inclusive(|byte| *byte == b'\n') {
             let link = Link::new(seq + 1, hash, line.strip_suffix(b"\n").unwrap_or(line));
             link.write(&mut buffer);
             (seq, hash) = (link.seq, link.hash);

@@ -78,7 +78,7 @@ impl Scene {
 
     async fn write(&self, journal: &Journal, ids: Range<u64>) {
         for id in ids {
-            journal.write(self.line(id)).await.unwrap();
+            journal.write(&self.line(id)).await.unwrap();
         }
     }
 
@@ -188,7 +188,7 @@ async fn a_deleted_segment_fails_the_write() {
     let journal = scene.open().unwrap();
     scene.write(&journal, 0..2).await;
     fs::remove_file(scene.segment()).unwrap();
-    assert!(matches!(journal.write(scene.line(2)).await, Err(Error::Journal { .. })));
+    assert!(matches!(journal.write(&scene.line(2)).await, Err(Error::Journal { .. })));
     assert!(matches!(journal.check().await, Err(Error::Journal { .. })));
 }
 

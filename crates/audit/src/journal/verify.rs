@@ -182,11 +182,12 @@ impl Run<'_> {
 
     fn next_head(&mut self) {
         self.heads.advance(&mut self.report);
-        if let (Some(head), Some(anchor)) = (&self.heads.next, &self.check.anchor) {
-            if head.number == anchor.number && head != anchor {
-                let what = format!("head {} is not the one that was kept elsewhere", anchor.number);
-                self.report.add(Fault { file: self.heads.path.clone(), line: self.heads.line, what });
-            }
+        if let (Some(head), Some(anchor)) = (&self.heads.next, &self.check.anchor)
+            && head.number == anchor.number
+            && head != anchor
+        {
+            let what = format!("head {} is not the one that was kept elsewhere", anchor.number);
+            self.report.add(Fault { file: self.heads.path.clone(), line: self.heads.line, what });
         }
     }
 

@@ -25,7 +25,7 @@ fn at(text: &str) -> Timestamp {
 }
 
 async fn put(scene: &Scene, journal: &Journal, entry: Entry<'_>) {
-    journal.write(scene.format.line(&entry)).await.unwrap();
+    journal.write(&scene.format.line(&entry)).await.unwrap();
 }
 
 /// A read of `path` by [`WHO`] at `time`: both records.
