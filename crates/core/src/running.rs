@@ -105,6 +105,17 @@ impl Running {
                 tracing::warn!(%error, "tied tokens of an earlier run could not be looked through");
             }
         }));
+        let (barrier, clock) = (Arc::clone(&self.barrier), self.clock.clone());
+        tasks.push(tokio::spawn(async move {
+            loop {
+                clock.sleep(UPKEEP).await;
+                match barrier.rotate_if_due().await {
+                    Ok(Some(term)) => tracing::info!(term, "the barrier has a new key"),
+                    Ok(None) => {}
+                    Err(error) => tracing::warn!(%error, "the barrier's key could not be replaced yet"),
+                }
+            }
+        }));
         for mounted in self.mounts.leaving() {
             tasks.push(tokio::spawn(Arc::clone(self).remove_mount(mounted)));
         }
@@ -277,6 +288,9 @@ impl rotation::Rotate for Background {
         })
     }
 }
+
+/// How often it is looked whether the barrier's key has to be replaced.
+const UPKEEP: Duration = Duration::from_secs(60);
 
 fn builtins(system: System, tokens: &Arc<Tokens>, liveness: &Arc<Liveness>) -> Vec<Builtin> {
     let token = TokenEngine::new(Arc::clone(tokens), Arc::clone(liveness));

@@ -4,7 +4,11 @@
 //! whichever node, works on it. What fails comes back later, for as long as it takes. One lease of a mount whose target
 //! fails stays on a short leash as a probe: when it succeeds, the others of the mount are due at once.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use clock::Timestamp;
 use gate::{Error, LeaseId, TokenId};
@@ -43,6 +47,11 @@ const LONGEST_RETRY: Duration = Duration::from_secs(3600);
 const PROBE: Duration = Duration::from_secs(20);
 const PAGE: usize = 256;
 const AT_ONCE: usize = 64;
+/// How many of these one mount may take, so that a target that hangs does not hold up the others.
+const AT_ONCE_PER_MOUNT: usize = 16;
+/// How many due things that wait for their mount are passed over before the others get their turn.
+const PASSED_OVER: usize = 4096;
+const CROWDED: Duration = Duration::from_millis(100);
 
 impl Leases {
     /// Ends what is due, for as long as the future is polled.
@@ -51,7 +60,7 @@ impl Leases {
             tracing::warn!(%error, "intents of earlier runs wait for their time");
         }
         let slots = Arc::new(Semaphore::new(AT_ONCE));
-        let busy = Arc::new(Mutex::new(HashSet::new()));
+        let busy = Arc::new(Busy::default());
         loop {
             let wait = match self.pass(&ends, &slots, &busy).await {
                 Ok(wait) => wait,
@@ -73,9 +82,9 @@ impl Leases {
         self: &Arc<Self>,
         ends: &Arc<dyn Ends>,
         slots: &Arc<Semaphore>,
-        busy: &Arc<Mutex<HashSet<Due>>>,
+        busy: &Arc<Busy>,
     ) -> Result<Duration, Error> {
-        let mut after = None;
+        let (mut after, mut passed_over) = (None, 0);
         loop {
             let now = self.clock.now();
             let scan = Scan { prefix: due::PREFIX.to_owned(), after, limit: PAGE, values: false };
@@ -83,22 +92,31 @@ impl Leases {
             for (key, _) in &page.entries {
                 let Some((at, what)) = due::parse(key) else { continue };
                 if at > now {
-                    return Ok(clock::between(now, at).min(IDLE));
+                    let wait = clock::between(now, at).min(IDLE);
+                    return Ok(if passed_over > 0 { wait.min(CROWDED) } else { wait });
                 }
-                if !busy.lock().insert(what.clone()) {
-                    continue;
+                match busy.begin(&what) {
+                    Begun::Started => {}
+                    Begun::Already => continue,
+                    Begun::Crowded => {
+                        passed_over += 1;
+                        continue;
+                    }
                 }
                 let Ok(slot) = Arc::clone(slots).acquire_owned().await else { return Ok(IDLE) };
                 let (leases, ends, busy) = (Arc::clone(self), Arc::clone(ends), Arc::clone(busy));
                 tokio::spawn(async move {
                     leases.end(&*ends, at, &what).await;
-                    busy.lock().remove(&what);
+                    busy.finish(&what);
                     drop(slot);
                 });
             }
             after = page.entries.last().map(|(key, _)| key.as_str().to_owned());
+            if passed_over > PASSED_OVER {
+                return Ok(CROWDED);
+            }
             if !page.more {
-                return Ok(IDLE);
+                return Ok(if passed_over > 0 { CROWDED } else { IDLE });
             }
         }
     }
@@ -271,6 +289,52 @@ impl Leases {
                 return Ok(());
             }
         }
+    }
+}
+
+/// What is being worked on.
+#[derive(Default)]
+struct Busy(Mutex<(HashSet<Due>, HashMap<String, usize>)>);
+
+enum Begun {
+    Already,
+    Crowded,
+    Started,
+}
+
+impl Busy {
+    fn begin(&self, what: &Due) -> Begun {
+        let (things, mounts) = &mut *self.0.lock();
+        if things.contains(what) {
+            return Begun::Already;
+        }
+        let at_work = mounts.entry(mount_of(what)).or_default();
+        if *at_work >= AT_ONCE_PER_MOUNT {
+            return Begun::Crowded;
+        }
+        *at_work += 1;
+        things.insert(what.clone());
+        Begun::Started
+    }
+
+    fn finish(&self, what: &Due) {
+        let (things, mounts) = &mut *self.0.lock();
+        things.remove(what);
+        let mount = mount_of(what);
+        if let Some(at_work) = mounts.get_mut(&mount) {
+            *at_work -= 1;
+            if *at_work == 0 {
+                mounts.remove(&mount);
+            }
+        }
+    }
+}
+
+/// The first segment of a lease's path: mounts below the same one share their turn.
+fn mount_of(what: &Due) -> String {
+    match what {
+        Due::Lease(id) => id.0.split('/').next().unwrap_or_default().to_owned(),
+        Due::Token(_) => String::new(),
     }
 }
 
