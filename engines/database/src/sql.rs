@@ -42,6 +42,12 @@ impl Template {
         self.statements.iter().any(|statement| statement.is_grant() && statement.has_word("ON"))
     }
 
+    /// Whether some statement may leave the session changed, such as `SET ROLE`: then nobody else may use it.
+    pub fn may_change_session(&self) -> bool {
+        let definition = ["CREATE", "ALTER", "DROP", "GRANT", "REVOKE", "REASSIGN", "COMMENT"];
+        self.statements.iter().any(|statement| !definition.contains(&statement.word(0)))
+    }
+
     /// Whether the placeholder occurs.
     pub fn uses(&self, placeholder: Placeholder) -> bool {
         self.statements.iter().any(|statement| uses(&statement.pieces, placeholder))

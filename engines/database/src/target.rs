@@ -5,7 +5,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use clock::{Clock, Timestamp};
+use clock::Timestamp;
 pub use futures::future::BoxFuture;
 use secret::SecretString;
 
@@ -70,10 +70,13 @@ pub struct DatabaseKind {
     /// The greatest length of a user name, in bytes.
     pub max_username: usize,
     /// Prepares a connection. Connects nowhere yet; the error says what is wrong with the configuration.
-    pub open: fn(&ConnectionConfig, &Clock) -> Result<Arc<dyn Database>, Error>,
+    pub open: fn(&ConnectionConfig) -> Result<Opened, Error>,
     /// Checks statements when a role is written. Gives what its author should know although they are accepted.
     pub check: fn(&Statements, Purpose) -> Result<Vec<String>, Error>,
 }
+
+/// A target as the engine holds it.
+pub type Opened = Arc<dyn Database>;
 
 impl fmt::Debug for DatabaseKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -174,6 +177,9 @@ pub enum Error {
     /// The operator's fault: a connection setting is wrong.
     #[error("{0}")]
     Invalid(String),
+    /// The database does not accept the administrator's name and password.
+    #[error("the database refused the login of the connection: {0}")]
+    LoginRefused(String),
     /// The administrator of the connection lacks a right in the database.
     #[error("the database does not permit it: {0}")]
     NotPermitted(String),

@@ -172,6 +172,15 @@ fn statements_on_shared_objects_are_told_from_others() {
 }
 
 #[test]
+fn statements_that_may_change_the_session_are_told_from_others() {
+    let changes =
+        |text: &str| Template::parse(&Statements::from(&[text][..]), Purpose::Create).unwrap().may_change_session();
+    assert!(!changes("CREATE ROLE \"{{name}}\"; GRANT a TO \"{{name}}\"; ALTER ROLE \"{{name}}\" SET x = 1"));
+    assert!(changes("SET ROLE owner; CREATE ROLE \"{{name}}\""));
+    assert!(changes("SELECT make('{{name}}')"));
+}
+
+#[test]
 fn no_text_upsets_the_reader() {
     let parts = [
         "'",
