@@ -80,35 +80,35 @@ pub(crate) struct Globals {
     address: Option<String>,
 
     /// An agent's URL, instead of the server's [env: STRONGROOM_AGENT_ADDR, VAULT_AGENT_ADDR]
-    #[arg(long, global = true, value_name = "URL")]
+    #[arg(long, global = true, hide_short_help = true, value_name = "URL")]
     agent_address: Option<String>,
 
     /// A PEM file of the authorities to trust [env: STRONGROOM_CACERT, VAULT_CACERT]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, hide_short_help = true, value_name = "FILE")]
     ca_cert: Option<PathBuf>,
 
     /// A folder of such files [env: STRONGROOM_CAPATH, VAULT_CAPATH]
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, hide_short_help = true, value_name = "DIR")]
     ca_path: Option<PathBuf>,
 
     /// Our own certificate, PEM [env: STRONGROOM_CLIENT_CERT, VAULT_CLIENT_CERT]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, hide_short_help = true, value_name = "FILE")]
     client_cert: Option<PathBuf>,
 
     /// The key of our own certificate, PEM [env: STRONGROOM_CLIENT_KEY, VAULT_CLIENT_KEY]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, hide_short_help = true, value_name = "FILE")]
     client_key: Option<PathBuf>,
 
     /// Accept any certificate: anybody in between can read along [env: STRONGROOM_SKIP_VERIFY, VAULT_SKIP_VERIFY]
-    #[arg(long, global = true)]
+    #[arg(long, global = true, hide_short_help = true)]
     tls_skip_verify: bool,
 
     /// The name in the server's certificate [env: STRONGROOM_TLS_SERVER_NAME, VAULT_TLS_SERVER_NAME]
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, hide_short_help = true, value_name = "NAME")]
     tls_server_name: Option<String>,
 
     /// The namespace [env: STRONGROOM_NAMESPACE, VAULT_NAMESPACE]
-    #[arg(long, global = true, alias = "ns", value_name = "NAME")]
+    #[arg(long, global = true, hide_short_help = true, alias = "ns", value_name = "NAME")]
     namespace: Option<String>,
 
     /// table, json, yaml, pretty or raw [env: STRONGROOM_FORMAT, VAULT_FORMAT]
@@ -120,27 +120,27 @@ pub(crate) struct Globals {
     pub(crate) field: Option<String>,
 
     /// Have the reply wrapped in a single-use token for so long, as in 5m [env: STRONGROOM_WRAP_TTL, VAULT_WRAP_TTL]
-    #[arg(long, global = true, value_name = "TIME", value_parser = crate::input::duration)]
+    #[arg(long, global = true, hide_short_help = true, value_name = "TIME", value_parser = crate::input::duration)]
     wrap_ttl: Option<String>,
 
     /// Another header to send; may be repeated
-    #[arg(long, global = true, value_name = "NAME=VALUE")]
+    #[arg(long, global = true, hide_short_help = true, value_name = "NAME=VALUE")]
     header: Vec<String>,
 
     /// Never ask on the terminal
-    #[arg(long, global = true)]
+    #[arg(long, global = true, hide_short_help = true)]
     pub(crate) non_interactive: bool,
 
     /// Print the request as a curl command instead of sending it
-    #[arg(long, global = true, conflicts_with = "output_policy")]
+    #[arg(long, global = true, hide_short_help = true, conflicts_with = "output_policy")]
     pub(crate) output_curl_string: bool,
 
     /// Print the policy that the request needs instead of sending it
-    #[arg(long, global = true)]
+    #[arg(long, global = true, hide_short_help = true)]
     pub(crate) output_policy: bool,
 
     /// No colours
-    #[arg(long, global = true)]
+    #[arg(long, global = true, hide_short_help = true)]
     pub(crate) no_color: bool,
 }
 
@@ -211,6 +211,11 @@ fn asks_version(words: &[OsString]) -> bool {
 }
 
 fn run(program: Program, cli: Cli) -> ExitCode {
+    // The server brings its own threads.
+    let ask = match cli.command {
+        Command::Server(args) => return crate::server::run(args),
+        Command::Ask(ask) => ask,
+    };
     let hints = program == Program::Strongroom;
     let session = match Session::new(program, cli.globals) {
         Ok(session) => session,
@@ -226,7 +231,7 @@ fn run(program: Program, cli: Cli) -> ExitCode {
             return ExitCode::from(1);
         }
     };
-    let outcome = runtime.block_on(cli.command.run(&session));
+    let outcome = runtime.block_on(ask.run(&session));
     report(&session.terminal, hints, outcome)
 }
 
@@ -245,5 +250,79 @@ fn report(terminal: &Terminal, hints: bool, outcome: crate::failure::Outcome) ->
 fn replace<T: Clone>(setting: &mut Option<T>, flag: &Option<T>) {
     if flag.is_some() {
         setting.clone_from(flag);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All commands below `command`, with their full names.
+    fn walk<'a>(command: &'a clap::Command, name: &str, found: &mut Vec<(String, &'a clap::Command)>) {
+        for child in command.get_subcommands().filter(|child| child.get_name() != "help" || child.has_about()) {
+            let name = format!("{name} {}", child.get_name());
+            walk(child, &name, found);
+            found.push((name, child));
+        }
+    }
+
+    trait About {
+        fn has_about(&self) -> bool;
+    }
+
+    impl About for clap::Command {
+        /// Clap's own `help` has no examples of ours.
+        fn has_about(&self) -> bool {
+            self.get_after_help().is_some()
+        }
+    }
+
+    #[test]
+    fn the_command_tree_is_consistent() {
+        command("strongroom").debug_assert();
+    }
+
+    #[test]
+    fn every_command_explains_itself_with_examples() {
+        let tree = command("strongroom");
+        let mut found = vec![("strongroom".to_owned(), &tree)];
+        walk(&tree, "strongroom", &mut found);
+        assert!(found.len() > 70, "{}", found.len());
+        for (name, command) in found {
+            let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(examples.starts_with("EXAMPLES:\n"), "{name} has no examples");
+            assert!(examples.contains("strongroom "), "{name}: {examples}");
+            let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+            assert!(!about.is_empty() && !about.ends_with('.'), "{name}: {about:?}");
+            for flag in command.get_arguments() {
+                assert!(flag.get_help().is_some(), "{name}: {} has no help", flag.get_id());
+            }
+        }
+    }
+
+    /// An example that does not parse is worse than none.
+    #[test]
+    fn every_example_can_be_parsed() {
+        let tree = command("strongroom");
+        let mut found = vec![("strongroom".to_owned(), &tree)];
+        walk(&tree, "strongroom", &mut found);
+        for (name, command) in found {
+            let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            for line in examples.lines().map(str::trim) {
+                let Some(start) = line.strip_prefix("strongroom ") else { continue };
+                // What follows is for the shell.
+                let words = start.split_whitespace().take_while(|word| !word.starts_with(['<', '>', '|']));
+                let words: Vec<OsString> = words.map(OsString::from).collect();
+                let mut tree = super::command("strongroom");
+                tree.build();
+                let words = argv::normalise(&tree, words).unwrap();
+                let parsed = tree.try_get_matches_from(std::iter::once("strongroom".into()).chain(words));
+                assert!(
+                    parsed.is_ok(),
+                    "{name}: {line}\n{}",
+                    parsed.err().map(|error| error.to_string()).unwrap_or_default()
+                );
+            }
+        }
     }
 }

@@ -28,6 +28,14 @@ use crate::{failure::Outcome, session::Session};
 /// What the program can be asked to do.
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
+    Server(crate::server_args::ServerArgs),
+    #[command(flatten)]
+    Ask(Ask),
+}
+
+/// The commands that ask a server, or nobody.
+#[derive(clap::Subcommand)]
+pub(crate) enum Ask {
     Read(read::Read),
     Write(write::Write),
     List(list::List),
@@ -61,7 +69,7 @@ pub(crate) enum Command {
     Version(version::Version),
 }
 
-impl Command {
+impl Ask {
     /// Runs the command.
     pub(crate) async fn run(self, session: &Session) -> Outcome {
         match self {

@@ -52,6 +52,7 @@ impl Failure {
             Self::Api { doing, error } => {
                 let mut text = format!("Error {doing}: {}", api_text(error));
                 if let Some(hint) = hint(error).filter(|_| hints) {
+                    text.truncate(text.trim_end().len());
                     text.push_str("\n\nHint: ");
                     text.push_str(&hint);
                 }

@@ -10,6 +10,8 @@ mod commands;
 mod failure;
 mod input;
 mod output;
+mod server;
+mod server_args;
 mod session;
 mod terminal;
 

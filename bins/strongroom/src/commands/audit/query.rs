@@ -31,6 +31,10 @@ pub(crate) struct Query {
     #[arg(long, value_name = "PATH")]
     path_prefix: Option<String>,
 
+    /// The path of the mount that was asked
+    #[arg(long, value_name = "PATH")]
+    mount: Option<String>,
+
     /// The entity that asked or logged in, by its id
     #[arg(long, value_name = "ID")]
     entity: Option<String>,
@@ -83,6 +87,10 @@ pub(crate) struct Query {
     #[arg(long, value_name = "NUMBER", default_value_t = 100)]
     limit: u32,
 
+    /// The audit device to ask, if there is more than one journal
+    #[arg(long, value_name = "PATH")]
+    journal: Option<String>,
+
     /// Only records behind this number: the last one of the page before
     #[arg(long, value_name = "NUMBER")]
     after: Option<u64>,
@@ -116,8 +124,10 @@ impl Query {
     fn parameters(&self, clock: &Clock) -> Result<Vec<(&'static str, String)>, Failure> {
         let mut parameters = vec![("limit", self.limit.to_string())];
         let texts = [
+            ("journal", &self.journal),
             ("path", &self.path),
             ("path_prefix", &self.path_prefix),
+            ("mount", &self.mount),
             ("entity", &self.entity),
             ("display_name", &self.display_name),
             ("accessor", &self.accessor),
@@ -138,10 +148,10 @@ impl Query {
             parameters.push(("failed", "true".to_owned()));
         }
         if !self.all {
-            parameters.push(("type", "response".to_owned()));
+            parameters.push(("kind", "response".to_owned()));
         }
         if self.oldest {
-            parameters.push(("order", "oldest".to_owned()));
+            parameters.push(("oldest_first", "true".to_owned()));
         }
         parameters.extend(self.after.map(|after| ("after", after.to_string())));
         Ok(parameters)

@@ -4,9 +4,9 @@ use audit::journal;
 use base64::Engine as _;
 
 use crate::{
-    failure::{Failure, Outcome, SERVER},
+    failure::{DONE, Failure, Outcome, SERVER},
     input,
-    output::json::Json,
+    output::{json::Json, table},
     session::Session,
 };
 
@@ -31,6 +31,10 @@ pub(crate) struct Verify {
     #[arg(long, requires = "dir")]
     key: Option<String>,
 
+    /// The audit device to verify, if there is more than one journal
+    #[arg(long, value_name = "PATH", conflicts_with = "dir")]
+    journal: Option<String>,
+
     /// Whether old segments may have been moved to an archive
     #[arg(long, requires = "dir")]
     archived: bool,
@@ -50,20 +54,34 @@ impl Verify {
                 local_report(&report)
             }
             _ => {
-                let answer = session.read("verifying the journal", "sys/audit-journal/verify", &[]).await?;
+                let query: Vec<(&str, &str)> = self.journal.iter().map(|path| ("journal", path.as_str())).collect();
+                let answer = session.read("verifying the journal", "sys/audit-journal/verify", &query).await?;
                 answer
                     .and_then(|answer| answer.data)
                     .ok_or_else(|| Failure::Nothing("There is no journal to verify".to_owned()))?
             }
         };
-        let sound = report.is_true("sound");
-        session.terminal.object(&report)?;
-        if sound {
-            return Ok(crate::failure::DONE);
+        show(session, &report)?;
+        if report.is_true("sound") {
+            return Ok(DONE);
         }
         session.terminal.error("The journal is NOT as it was written.");
         Err(Failure::Said(SERVER))
     }
+}
+
+/// Prints a report; for people, a fault a line.
+fn show(session: &Session, report: &Json) -> Outcome {
+    let terminal = &session.terminal;
+    if terminal.field.is_some() || !terminal.is_table() {
+        return terminal.object(report);
+    }
+    let facts: Vec<_> = report.entries().iter().filter(|(name, _)| name != "faults").cloned().collect();
+    terminal.print(&table::key_values(&facts))?;
+    for fault in report.get("faults").map(Json::items).unwrap_or_default() {
+        terminal.print(&format!("fault: {}", fault.plain()))?;
+    }
+    Ok(DONE)
 }
 
 fn local_report(report: &journal::Report) -> Json {

@@ -1,6 +1,6 @@
 use super::{Place, path_heading, target::Target};
 use crate::{
-    failure::{DONE, Failure, Outcome, SERVER},
+    failure::{DONE, Failure, Outcome},
     output::{answer::Answer, json::Json, table},
     session::Session,
 };
@@ -37,12 +37,7 @@ impl Get {
             return field(session, &target, &path, &answer, name);
         }
         if answer.wrap_info.is_some() || !terminal.is_table() {
-            let outcome = terminal.answer(&answer)?;
-            return Ok(if target.versioned && answer.wrap_info.is_none() && answer.at("data").is_none() {
-                SERVER
-            } else {
-                outcome
-            });
+            return terminal.answer(&answer);
         }
         terminal.warnings(&answer);
         if !target.versioned {

@@ -1,3 +1,4 @@
+use super::{all, plan};
 use crate::{
     commands::clean,
     failure::{DONE, Failure, Outcome},
@@ -8,29 +9,33 @@ use crate::{
 /// Show how one rotation stands, with its last tries
 #[derive(clap::Args)]
 #[command(after_help = "EXAMPLES:
-    How does the rotation of this account stand?
-        strongroom rotation read database/static-roles/reporting")]
+    How did the last rotations of this account go?
+        strongroom rotation read database/static-roles/reporting
+
+    When is the next one?
+        strongroom rotation read -field=next_rotation database/static-roles/reporting")]
 pub(crate) struct Read {
-    /// The rotation's name, as `rotation list` shows it
-    name: String,
+    /// The path of what is rotated, as `rotation list` shows it
+    path: String,
 }
 
 impl Read {
     pub(crate) async fn run(self, session: &Session) -> Outcome {
-        let name = clean(&self.name);
-        let answer = session.read(&format!("reading rotation {name}"), &format!("sys/rotation/{name}"), &[]).await?;
-        let Some(answer) = answer else {
-            return Err(Failure::Nothing(format!("No rotation named: {name}")));
+        let path = clean(&self.path);
+        let Some(rotation) = all(session).await?.into_iter().find(|rotation| clean(rotation.text_at("path")) == path)
+        else {
+            return Err(Failure::Nothing(format!("No rotation is planned at {path}")));
         };
         let terminal = &session.terminal;
         if terminal.field.is_some() || !terminal.is_table() {
-            return terminal.answer(&answer);
+            return terminal.object(&rotation);
         }
-        terminal.warnings(&answer);
-        let entries = answer.data.as_ref().map(Json::entries).unwrap_or_default();
-        let status: Vec<_> = entries.iter().filter(|(name, _)| name != "history").cloned().collect();
+        let shown = |(name, _): &&(String, Json)| !matches!(name.as_str(), "history" | "period" | "schedule");
+        let mut status: Vec<_> = rotation.entries().iter().filter(shown).cloned().collect();
+        status.push(("plan".to_owned(), plan(&rotation).into()));
+        status.sort_by(|a, b| a.0.cmp(&b.0));
         terminal.print(&table::key_values(&status))?;
-        let history = answer.at("history").map(Json::items).unwrap_or_default();
+        let history = rotation.get("history").map(Json::items).unwrap_or_default();
         if !history.is_empty() {
             let outcome = |one: &Json| one.get("error").map_or_else(|| "ok".to_owned(), Json::plain);
             let rows: Vec<_> = history.iter().map(|one| vec![one.text_at("at").to_owned(), outcome(one)]).collect();
