@@ -337,6 +337,17 @@ impl Services for Offered {
         none()
     }
 
+    fn renew_login<'a>(
+        &'a self,
+        _: &'a Arc<Tx>,
+        _: &'a str,
+        _: &'a str,
+        _: SecretString,
+        _: Timestamp,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        none()
+    }
+
     fn has_sudo(&self, _: &Caller, _: &str) -> bool {
         true
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use audit::{Auth, Body, Data, Entry, Granting, Memo, Namespace, PolicyResults, Sensitive};
+use audit::{Auth, Body, Data, Entry, Granting, Namespace, PolicyResults, Sensitive};
 use gate::{Admitted, Caller, Error, Facts, Record, Refused, TokenKind};
 use storage::BoxFuture;
 
@@ -11,12 +11,11 @@ use crate::{Success, pipeline::json_of, running::Running};
 /// Writes the two entries of one request.
 pub(crate) struct Recorder {
     running: Arc<Running>,
-    memo: Memo,
 }
 
 impl Recorder {
     pub(crate) fn new(running: &Arc<Running>) -> Self {
-        Self { running: Arc::clone(running), memo: Memo::default() }
+        Self { running: Arc::clone(running) }
     }
 
     /// Writes down how a request ended. Only what is written down is sent.
@@ -57,7 +56,7 @@ impl Recorder {
         let auth = parts.auth(facts);
         let request = parts.request(facts);
         let entry =
-            Entry::request(self.running.clock.now(), &request).auth(auth.as_ref()).error(error).memo(&self.memo);
+            Entry::request(self.running.clock.now(), &request).auth(auth.as_ref()).error(error);
         self.write(&entry).await
     }
 
@@ -73,7 +72,7 @@ impl Recorder {
         let entry = Entry::response(self.running.clock.now(), &request, response.as_ref())
             .auth(auth.as_ref())
             .error(error)
-            .memo(&self.memo);
+            ;
         self.write(&entry).await
     }
 

@@ -3,9 +3,9 @@
 use std::sync::{Arc, OnceLock};
 
 use api::Operation;
-use clock::Clock;
+use clock::{Clock, Timestamp};
 use gate::{
-    Authenticate, Authorise, Caller, Decision, Endpoint, Error, IntentSpec, LeaseId, MountInfo, Plan, Refusal, Request,
+    Authenticate, Authorise, Caller, Decision, Endpoint, Error, IntentSpec, LeaseCall, LeaseId, MountInfo, Plan, Refusal, Request,
     RotationStatus, Route, Rule, Services, Target, TokenId,
 };
 use parking_lot::Mutex;
@@ -93,6 +93,32 @@ impl Services for RequestServices {
         id: &'a str,
     ) -> BoxFuture<'a, Result<Option<RotationStatus>, Error>> {
         Box::pin(self.running.rotations.status(tx, mount, id))
+    }
+
+    fn renew_login<'a>(
+        &'a self,
+        tx: &'a Arc<Tx>,
+        mount: &'a str,
+        path: &'a str,
+        data: SecretString,
+        until: Timestamp,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            let mounted = self.running.mounts.by_uuid(mount).filter(|mounted| !mounted.entry.tainted);
+            let mounted = mounted.ok_or_else(|| Error::invalid("the auth method that made the token is gone"))?;
+            // EXPOSE: given back to the method that stored it.
+            let data = SecretBytes::new(data.expose().clone().into_bytes());
+            let call = LeaseCall {
+                lease: LeaseId(path.into()),
+                data,
+                until: Some(until),
+                pending: false,
+                mount: Arc::clone(&mounted.info),
+                view: tx.view(Arc::clone(&mounted.prefix)),
+                services: RequestServices::new(&self.running) as Arc<dyn Services>,
+            };
+            mounted.backend.renew(call).await
+        })
     }
 
     fn allows(&self, caller: &Caller, path: &str, operation: Operation) -> bool {

@@ -186,6 +186,17 @@ pub trait Services: Send + Sync + 'static {
         id: &'a str,
     ) -> BoxFuture<'a, Result<Option<RotationStatus>, Error>>;
 
+    /// Asks the login method of a mount whether a token that it made may be renewed until `until`. A mount that is gone
+    /// refuses.
+    fn renew_login<'a>(
+        &'a self,
+        tx: &'a Arc<Tx>,
+        mount: &'a str,
+        path: &'a str,
+        data: secret::SecretString,
+        until: Timestamp,
+    ) -> BoxFuture<'a, Result<(), Error>>;
+
     /// What the caller may do at a full path (mount included): for listings that show only what the caller may see.
     fn allows(&self, caller: &Caller, path: &str, operation: api::Operation) -> bool;
 

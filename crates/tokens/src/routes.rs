@@ -415,7 +415,14 @@ async fn renew_accessor(cx: Cx<TokenEngine>, (): (), by: ByAccessor) -> Result<A
 async fn renewed(cx: &Cx<TokenEngine>, id: &TokenId, increment: Ttl, token: String) -> Result<Answer, Error> {
     let tokens = &cx.engine().tokens;
     let max = cx.mount().max_ttl;
-    let (record, left, warnings) = tokens.renew(cx.view().tx(), id, increment.set(), max).await?;
+    let tx = cx.view().tx();
+    let (record, left, warnings) = tokens.renew(tx, id, increment.set(), max).await?;
+    if !record.login_mount.is_empty() {
+        // The method that made the token says whether its holder may still log in.
+        let until = clock::after(cx.now(), left);
+        let data = SecretString::new(record.login_renewal.clone());
+        cx.services().renew_login(tx, &record.login_mount, &record.path, data, until).await?;
+    }
     let auth = Box::new(record.auth(token, left));
     Ok(Answer { auth: Some(auth), warnings, ..Answer::default() })
 }
