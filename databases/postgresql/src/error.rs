@@ -23,8 +23,13 @@ impl Failure {
         let Some(answer) = error.as_db_error() else {
             return Self::of(Error::Unknown(without(&chain(error), secrets)), true);
         };
-        let message = without(answer.message(), secrets);
         let code = answer.code().clone();
+        let mut message = answer.message().to_owned();
+        if code == SqlState::DEPENDENT_OBJECTS_STILL_EXIST {
+            // Only the detail says which objects.
+            message = [message.as_str(), answer.detail().unwrap_or_default()].join(": ").replace('\n', "; ");
+        }
+        let message = without(&message, secrets);
         let fatal = matches!(answer.severity(), "FATAL" | "PANIC");
         let collided = code == SqlState::INTERNAL_ERROR && message.starts_with("tuple concurrently");
         let error = match classify(&code) {

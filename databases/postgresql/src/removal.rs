@@ -53,7 +53,7 @@ impl Postgresql {
             Err(failure) if failure.has(&SqlState::UNDEFINED_OBJECT) => return Ok(Removed::AlreadyGone),
             cleared => cleared?,
         }
-        self.drop_role(username, false).await
+        self.drop_role(username, false).await.map_err(explain)
     }
 
     async fn drop_role(&self, username: &str, unless_busy: bool) -> Result<Removed, Failure> {
@@ -137,6 +137,15 @@ impl Postgresql {
 
 /// Objects are handed on, never destroyed; so the administrator must be allowed to take them.
 fn explain(mut failure: Failure) -> Failure {
+    let given_by_others = failure.has(&SqlState::DEPENDENT_OBJECTS_STILL_EXIST);
+    if let Error::Refused(text) = &mut failure.error
+        && given_by_others
+    {
+        text.push_str(
+            ". The user is locked out, but has rights that somebody else gave it and that the administrator of the connection cannot \
+             take away: revoke them, or give the role revocation_statements",
+        );
+    }
     if let Error::NotPermitted(text) = &mut failure.error {
         text.push_str(
             ". The user is locked out, but owns objects that the administrator of the connection may not take over: grant it CREATE \

@@ -1,5 +1,7 @@
 //! The target against a real PostgreSQL, through an administrator who may create roles and is no superuser.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 use std::{
     sync::{Arc, LazyLock},
     time::{Duration, Instant},
@@ -180,8 +182,9 @@ async fn a_user_with_possessions_rights_and_sessions_is_removed_all_the_same() {
     create(&target, name, "a-password", MEMBER).await.unwrap();
     let quoted = "\"u-rich \"\"; DROP TABLE shared; --\"";
     let schema = "\"s \"\"; DROP TABLE shared; --\"";
+    POSTGRES.psql("GRANT CONNECT ON DATABASE postgres TO admin WITH GRANT OPTION");
     POSTGRES.psql(&format!(
-        "CREATE SCHEMA {schema} AUTHORIZATION {quoted}; GRANT SELECT ON shared TO {quoted}; \
+        "CREATE SCHEMA {schema} AUTHORIZATION {quoted}; SET ROLE admin; GRANT SELECT ON shared TO {quoted}; \
          GRANT CONNECT ON DATABASE postgres TO {quoted}; ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO {quoted}"
     ));
     POSTGRES.psql(&format!(
@@ -190,8 +193,9 @@ async fn a_user_with_possessions_rights_and_sessions_is_removed_all_the_same() {
     let superuser = POSTGRES.superuser_url();
     let password = superuser.split([':', '@']).nth(2).unwrap();
     let there = |sql: &str| POSTGRES.try_psql("postgres", password, "elsewhere", sql).unwrap();
+    there("GRANT ALL ON SCHEMA public TO admin WITH GRANT OPTION");
     there(&format!(
-        "GRANT CREATE ON SCHEMA public TO {quoted}; CREATE TABLE t (id int); GRANT SELECT ON t TO {quoted}"
+        "SET ROLE admin; GRANT USAGE ON SCHEMA public TO {quoted}; CREATE TABLE t (id int); GRANT SELECT ON t TO {quoted}"
     ));
 
     let url = target.connection_url(name, &secret("a-password"));
@@ -204,7 +208,14 @@ async fn a_user_with_possessions_rights_and_sessions_is_removed_all_the_same() {
     let refused = remove(&target, name).await;
     assert!(matches!(&refused, Err(Error::NotPermitted(text)) if text.contains("locked out")), "{refused:?}");
     assert!(!target.login_works(name, &secret("a-password")).await.unwrap());
-    POSTGRES.psql("GRANT CREATE ON DATABASE postgres TO admin");
+    POSTGRES.psql(&format!("GRANT CREATE ON DATABASE postgres TO admin; GRANT UPDATE ON shared TO {quoted}"));
+    // Rights that a stranger gave are a stranger's to take away.
+    let refused = remove(&target, name).await;
+    assert!(
+        matches!(&refused, Err(Error::Refused(text)) if text.contains("privileges for table shared")),
+        "{refused:?}"
+    );
+    POSTGRES.psql(&format!("REVOKE ALL ON shared FROM {quoted}"));
     assert_eq!(remove(&target, name).await, Ok(Removed::Dropped));
     assert_eq!(target.list_users("u-rich").await.unwrap(), [""; 0]);
     assert!(ended.await.unwrap().is_err(), "the session was ended");
