@@ -16,6 +16,7 @@ pub const DEFAULT: &str = r#"# What every token may do unless it was made withou
 path "auth/token/lookup-self" { capabilities = ["read"] }
 path "auth/token/renew-self"  { capabilities = ["update"] }
 path "auth/token/revoke-self" { capabilities = ["update"] }
+path "auth/token/liveness"    { capabilities = ["update"] }
 
 # What it may do elsewhere.
 path "sys/capabilities-self"          { capabilities = ["update"] }

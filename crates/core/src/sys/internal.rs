@@ -9,12 +9,14 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Cx, Routes, System, Verb, mounts, running};
+use crate::running::Running;
 
 pub(super) fn routes(routes: Routes<System>) -> Routes<System> {
     routes
         .on(Verb::Read, "internal/ui/mounts", "List the mounts that the caller has any right on.", list)
         .open()
         .on(Verb::Read, "internal/ui/mounts/{path...}", "Show the mount of a path.", read)
+        .open()
         .on(Verb::Read, "internal/ui/resultant-acl", "Show all rights of the caller.", resultant)
 }
 
@@ -24,19 +26,18 @@ struct Listed {
     secret: BTreeMap<String, Value>,
 }
 
+/// What the caller's token allows; `None` without a token. The routes are open, so that no policy needs to name them.
+async fn own_acl(cx: &Cx<System>, running: &Running) -> Result<Option<Arc<Acl>>, Error> {
+    let Some(token) = cx.token() else { return Ok(None) };
+    let (_, record) = running.tokens.lookup(token).await?.ok_or(Error::Denied(Refusal::InvalidToken))?;
+    let names: Vec<String> = record.policies.iter().chain(&*record.identity_policies).cloned().collect();
+    running.policies.of(&names, &record.entity_id).await.map(Some)
+}
+
 /// The route is open: without a valid token, only mounts that are listed for everybody are shown.
 async fn list(cx: Cx<System>, (): ()) -> Result<Data<Listed>, Error> {
     let running = running(&cx)?;
-    let acl = match cx.token() {
-        Some(token) => match running.tokens.lookup(token).await? {
-            Some((_, record)) => {
-                let names: Vec<String> = record.policies.iter().chain(&*record.identity_policies).cloned().collect();
-                Some(running.policies.of(&names, &record.entity_id).await?)
-            }
-            None => return Err(Error::Denied(Refusal::InvalidToken)),
-        },
-        None => None,
-    };
+    let acl = own_acl(&cx, &running).await?;
     let of = |class| {
         let mut shown = BTreeMap::new();
         for mounted in running.mounts.list(class).values() {
@@ -60,8 +61,7 @@ async fn list(cx: Cx<System>, (): ()) -> Result<Data<Listed>, Error> {
 /// nothing about it.
 async fn read(cx: Cx<System>, path: String) -> Result<Data<Value>, Error> {
     let running = running(&cx)?;
-    let caller = Arc::clone(cx.holder()?);
-    let acl: Arc<Acl> = running.policies.acl(&caller).await?;
+    let acl = own_acl(&cx, &running).await?.ok_or(Error::Denied(Refusal::MissingToken))?;
     let denied = || {
         let text = format!(
             "preflight capability check returned 403, please ensure client's policies grant access to path \"{}/\"",
