@@ -27,6 +27,7 @@ use crate::{failure::Outcome, session::Session};
 
 /// What the program can be asked to do.
 #[derive(clap::Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "there is one of them in a run")]
 pub(crate) enum Command {
     Server(crate::server_args::ServerArgs),
     #[command(flatten)]

@@ -148,7 +148,7 @@ fn written(story: &Story, server: &Server, output: &Output) -> String {
     };
     let mut text = format!("$ {} {}\n", story.program, story.args);
     for (line, body) in server.asked() {
-        text.push_str(&format!("> {line} {body}").trim_end().to_owned());
+        text.push_str(format!("> {line} {body}").trim_end());
         text.push('\n');
     }
     text.push_str(&format!("= {}\n", output.status.code().unwrap()));
@@ -175,7 +175,10 @@ fn words(args: &str) -> Vec<String> {
     words
 }
 
+/// What was asked: method and path, and body.
 type Asked = Arc<Mutex<Vec<(String, String)>>>;
+/// What to answer: status and body, by method and path.
+type Script = Arc<Mutex<HashMap<&'static str, Vec<(u16, &'static str)>>>>;
 
 /// A server that says what it was told to say.
 struct Server {
@@ -218,11 +221,7 @@ impl Server {
     }
 }
 
-async fn answer(
-    request: Request<Incoming>,
-    log: Asked,
-    script: Arc<Mutex<HashMap<&'static str, Vec<(u16, &'static str)>>>>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(request: Request<Incoming>, log: Asked, script: Script) -> Result<Response<Full<Bytes>>, Infallible> {
     let line = format!("{} {}", request.method(), request.uri());
     let body = String::from_utf8(request.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap();
     log.lock().unwrap().push((line.clone(), body));

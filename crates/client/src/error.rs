@@ -131,6 +131,10 @@ impl Error {
             chain.push(cause.to_string());
             source = cause.source();
         }
+        if error.is_builder() {
+            let why = chain.last().map(|cause| format!(": {cause}")).unwrap_or_default();
+            return Self::Config { message: format!("the request cannot be made from these settings{why}") };
+        }
         let cause = chain.last().cloned().unwrap_or_else(|| error.without_url_text());
         Self::Transport { fault: sort(&error, &chain.join(": ")), address: address.to_owned(), cause }
     }

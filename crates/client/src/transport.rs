@@ -168,7 +168,7 @@ fn explain_build(error: &reqwest::Error) -> String {
         text = format!("{text}: {cause}");
         source = cause.source();
     }
-    text
+    text + "; where the system trusts no authorities, name one with STRONGROOM_CACERT"
 }
 
 /// Leads every name to one host.

@@ -33,7 +33,7 @@ struct Script {
 
 impl Script {
     /// A server that gives the answers in order, then 500.
-    async fn start(answers: Vec<(u16, Vec<(&'static str, String)>, String)>) -> Self {
+    async fn start(answers: Vec<Answer>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -45,7 +45,9 @@ impl Script {
                 let (log, answers) = (Arc::clone(&log), Arc::clone(&answers));
                 tokio::spawn(async move {
                     let service = service_fn(move |request| answer(request, Arc::clone(&log), Arc::clone(&answers)));
-                    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), service).await;
+                    let _ = hyper::server::conn::http1::Builder::new()
+                        .serve_connection(TokioIo::new(socket), service)
+                        .await;
                 });
             }
         });
@@ -73,7 +75,9 @@ impl Script {
     }
 }
 
-type Answers = Arc<Mutex<VecDeque<(u16, Vec<(&'static str, String)>, String)>>>;
+/// Status, headers, body.
+type Answer = (u16, Vec<(&'static str, String)>, String);
+type Answers = Arc<Mutex<VecDeque<Answer>>>;
 
 async fn answer(
     request: Request<Incoming>,
@@ -243,6 +247,14 @@ async fn paths_that_could_mean_something_else_are_not_sent() {
     assert!(server.seen().is_empty());
 }
 
+#[tokio::test]
+async fn settings_that_fit_no_header_are_not_called_a_lost_connection() {
+    let config =
+        Config { namespace: Some("a\nb".to_owned()), address: "http://127.0.0.1:1".to_owned(), ..Config::default() };
+    let error = Client::new(config).unwrap().read("x", &[]).await.unwrap_err();
+    assert!(matches!(error, Error::Config { .. }), "{error:?}");
+}
+
 #[test]
 fn nothing_that_is_printed_shows_the_token() {
     let config = Config { token: Some(SecretString::new("hvs.hidden".to_owned())), ..Config::default() };
@@ -258,12 +270,13 @@ mod tls {
     async fn serve() -> (u16, String) {
         let made = rcgen::generate_simple_self_signed(vec!["vault.example".to_owned()]).unwrap();
         let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-        let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![made.cert.der().clone()], key)
-            .unwrap();
+        let config =
+            rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_no_client_auth()
+                .with_single_cert(vec![made.cert.der().clone()], key)
+                .unwrap();
         let acceptor = TlsAcceptor::from(Arc::new(config));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -276,7 +289,9 @@ mod tls {
                     let log = Arc::new(Mutex::new(Vec::new()));
                     let answers = Arc::new(Mutex::new(VecDeque::from([(200, Vec::new(), SECRET.to_owned())])));
                     let service = service_fn(move |request| answer(request, Arc::clone(&log), Arc::clone(&answers)));
-                    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), service).await;
+                    let _ = hyper::server::conn::http1::Builder::new()
+                        .serve_connection(TokioIo::new(socket), service)
+                        .await;
                 });
             }
         });
@@ -284,7 +299,11 @@ mod tls {
     }
 
     fn config(port: u16) -> Config {
-        Config { address: format!("https://127.0.0.1:{port}"), retry_wait: Duration::from_millis(1), ..Config::default() }
+        Config {
+            address: format!("https://127.0.0.1:{port}"),
+            retry_wait: Duration::from_millis(1),
+            ..Config::default()
+        }
     }
 
     #[tokio::test]

@@ -19,6 +19,7 @@ use crate::{failure::Outcome, session::Session};
 
     Is the journal as it was written?
         strongroom audit verify")]
+#[allow(clippy::large_enum_variant, reason = "there is one of them in a run")]
 pub(crate) enum Audit {
     Enable(enable::Enable),
     Disable(disable::Disable),

@@ -15,15 +15,15 @@ pub(super) fn format(text: &str) -> String {
         let before = scan.depth;
         let equals = scan.line(text);
         let closing = text.chars().take_while(|c| "}])".contains(*c)).count();
-        let depth = Some(before.saturating_sub(closing));
+        let depth = before.saturating_sub(closing);
         if text.is_empty() && lines.last().is_none_or(|last| last.text.is_empty()) {
             continue;
         }
         let single = scan.depth == before && !scan.is_literal();
         lines.push(Line {
             text: text.to_owned(),
-            depth,
-            equals: equals.filter(|_| single && before == depth.unwrap_or(0)),
+            depth: Some(depth),
+            equals: equals.filter(|_| single && before == depth),
         });
     }
     while lines.last().is_some_and(|line| line.text.is_empty()) {
