@@ -130,12 +130,12 @@ impl<E> Cx<E> {
 
     /// The caller's token itself; `None` but for parts of the program.
     pub fn token(&self) -> Option<&Arc<SecretString>> {
-        self.call.token.as_ref()
+        self.call.request.token.as_ref().filter(|_| self.call.sees_token)
     }
 
     /// From which address.
     pub fn remote(&self) -> Option<IpAddr> {
-        self.call.remote
+        self.call.request.remote.map(|(address, _)| address)
     }
 
     /// The path inside the mount.
@@ -145,27 +145,27 @@ impl<E> Cx<E> {
 
     /// The first query parameter with this name.
     pub fn query(&self, name: &str) -> Option<&str> {
-        self.call.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.call.request.query(name)
     }
 
     /// A header, by its name in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.call.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.call.request.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     /// The body as it came: empty or a JSON object. For bodies that no struct describes.
     pub fn body(&self) -> &Bytes {
-        &self.call.body
+        &self.call.request.body
     }
 
     /// The id of the request.
     pub fn request_id(&self) -> &str {
-        &self.call.request_id
+        &self.call.request.id
     }
 
     /// For how long the reply will be wrapped, if it will.
     pub fn wrap_ttl(&self) -> Option<Duration> {
-        self.call.wrap_ttl
+        self.call.request.wrap_ttl
     }
 
     /// Adds a warning to the reply.

@@ -158,7 +158,8 @@ where
 
 /// Where the input of a handler comes from: a body if there is one, else the query.
 fn source(call: &Call) -> Result<Bytes, Error> {
-    if call.body.is_empty() { input::query_body(&call.query) } else { Ok(call.body.clone()) }
+    let request = &call.request;
+    if request.body.is_empty() { input::query_body(&request.query) } else { Ok(request.body.clone()) }
 }
 
 fn finish<R: IntoAnswer, X: Into<Error>>(result: Result<R, X>, warnings: &Mutex<Vec<String>>) -> Result<Answer, Error> {

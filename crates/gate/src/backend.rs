@@ -1,15 +1,14 @@
 //! What a mounted engine is to the rest of the program, and what the program is to an engine.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use api::Verb;
-use bytes::Bytes;
 use clock::{Clock, Timestamp};
 use secret::SecretBytes;
 use serde::{Deserialize, Serialize};
 use storage::{BoxFuture, Tx, View};
 
-use crate::{Answer, Caller, Error, LeaseId, MountInfo, RequestId};
+use crate::{Answer, Caller, Error, LeaseId, MountInfo, Request};
 
 /// A mounted engine or auth method, with the types of its routes erased. Made by the `engine` crate out of a route
 /// table.
@@ -92,22 +91,12 @@ pub struct Call {
     pub endpoint: Endpoint,
     /// The path inside the mount.
     pub path: Arc<str>,
-    /// The query parameters.
-    pub query: Arc<[(String, String)]>,
-    /// The body: empty or a JSON object.
-    pub body: Bytes,
+    /// The request as it came in.
+    pub request: Arc<Request>,
     /// Who asks; `None` on open routes without a token.
     pub caller: Option<Arc<Caller>>,
-    /// The caller's token itself; only for parts of the program that give it back or look it up.
-    pub token: Option<Arc<secret::SecretString>>,
-    /// From where.
-    pub remote: Option<IpAddr>,
-    /// Headers, names in lower case.
-    pub headers: Arc<[(String, String)]>,
-    /// The request's id.
-    pub request_id: RequestId,
-    /// For how long the reply will be wrapped, if it will.
-    pub wrap_ttl: Option<Duration>,
+    /// Whether the engine is a part of the program that may see the caller's token.
+    pub sees_token: bool,
     /// The mount.
     pub mount: Arc<MountInfo>,
     /// The mount's part of the unit of work.

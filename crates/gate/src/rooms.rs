@@ -10,7 +10,7 @@ use crate::{Answer, Backend, Call, Caller, Endpoint, Error, Matched, MountInfo, 
 /// Everything that is known about a request so far. The audit log is written from it.
 #[derive(Debug)]
 pub struct Facts {
-    request: Request,
+    request: Arc<Request>,
     mount: Option<Target>,
     endpoint: Option<Endpoint>,
     caller: Option<Arc<Caller>>,
@@ -163,7 +163,7 @@ impl Request {
     /// refused in a later room, by [`Permitted::enter`].
     pub fn route(self, router: &impl Route) -> Result<Routed, Refused> {
         let mut facts = Box::new(Facts {
-            request: self,
+            request: Arc::new(self),
             mount: None,
             endpoint: None,
             caller: None,
@@ -300,18 +300,12 @@ impl Admitted {
 }
 
 fn call(facts: &Facts, target: &Target, endpoint: Endpoint, tx: &Arc<Tx>) -> Call {
-    let request = &facts.request;
     Call {
         endpoint,
         path: Arc::clone(&target.path),
-        query: request.query.as_slice().into(),
-        body: request.body.clone(),
+        request: Arc::clone(&facts.request),
         caller: facts.caller.clone(),
-        token: request.token.clone().filter(|_| target.sees_token),
-        remote: request.remote.map(|(address, _)| address),
-        headers: request.headers.as_slice().into(),
-        request_id: Arc::clone(&request.id),
-        wrap_ttl: request.wrap_ttl,
+        sees_token: target.sees_token,
         mount: Arc::clone(&target.info),
         view: tx.view(Arc::clone(&target.prefix)),
         services: Arc::clone(&target.services),
