@@ -116,9 +116,10 @@ impl Journal {
         let directory = settings.directory.clone();
         let (news, heard) = mpsc::sync_channel(1);
         let recovered = recover::open(&settings, &public_key)?;
-        let mut sink = sink::Chain::new(settings, recovered, keys, clock, news);
+        let committed = segment::Committed::default();
+        let mut sink = sink::Chain::new(settings, recovered, keys, clock, news, committed.clone());
         sink.note_unclean_end(format)?;
-        let reader = Arc::new(Reader::open(&directory, Some(format.hasher().clone()))?);
+        let reader = Arc::new(Reader::beside(&directory, format.hasher().clone(), committed)?);
         index_in_background(reader.clone(), heard)?;
         let writer = Writer::start("audit-journal", |_| sink)?;
         Ok(Self { writer, reader, public_key })

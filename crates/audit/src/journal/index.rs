@@ -17,20 +17,22 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Row, Transaction, 
 use super::{
     chain::Link,
     facts::{Facts, Name},
-    segment::{INDEX, Segment, open_append, open_read},
+    segment::{Committed, INDEX, Segment, open_append, open_read},
 };
 use crate::error::Error;
 
 pub(super) struct Index {
     directory: PathBuf,
+    /// How far the journal is written for good, if this process writes it.
+    committed: Option<Committed>,
     /// Taken out only while the file is made anew.
     db: Mutex<Option<Connection>>,
 }
 
 impl Index {
     /// Opens the index of the journal in `directory`, or begins one.
-    pub(super) fn open(directory: &Path) -> Result<Self, Error> {
-        let index = Self { directory: directory.to_owned(), db: Mutex::new(None) };
+    pub(super) fn open(directory: &Path, committed: Option<Committed>) -> Result<Self, Error> {
+        let index = Self { directory: directory.to_owned(), committed, db: Mutex::new(None) };
         let db = match open_database(directory) {
             Ok(db) if fits(&db, directory)? => db,
             Ok(db) => {
@@ -74,7 +76,8 @@ impl Index {
         let mut read = 0;
         while read < most {
             let Some(segment) = at.segment(&segments) else { break };
-            let more = index_segment(&tx, segment, &mut at, most - read)?;
+            let end = self.committed.as_ref().map_or(u64::MAX, |committed| committed.length_of(segment));
+            let more = index_segment(&tx, segment, end, &mut at, most - read)?;
             read += more;
             if more == 0 && !at.next_segment(&segments) {
                 break;
@@ -156,12 +159,18 @@ impl Position {
     }
 }
 
-/// Indexes up to `most` lines from the position on.
-fn index_segment(tx: &Transaction<'_>, segment: &Segment, at: &mut Position, most: u64) -> Result<u64, Error> {
+/// Indexes up to `most` lines from the position on, up to the place `end`.
+fn index_segment(
+    tx: &Transaction<'_>,
+    segment: &Segment,
+    end: u64,
+    at: &mut Position,
+    most: u64,
+) -> Result<u64, Error> {
     let fault = |error| Error::io(format!("read {}", segment.path.display()), error);
     let mut file = open_read(&segment.path)?;
     file.seek(SeekFrom::Start(at.offset)).map_err(fault)?;
-    let mut reader = BufReader::with_capacity(1 << 16, file);
+    let mut reader = BufReader::with_capacity(1 << 16, file.take(end.saturating_sub(at.offset)));
     let mut line = Vec::new();
     let mut read = 0;
     while read < most {

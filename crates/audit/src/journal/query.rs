@@ -9,7 +9,7 @@ use super::{
     chain::Link,
     facts::{Act, Name},
     index::{Index, find_name, number, sql},
-    segment::{Segment, open_read},
+    segment::{Committed, Segment, open_read},
 };
 use crate::{
     entry::Kind,
@@ -27,7 +27,12 @@ impl Reader {
     /// A reader of the journal in `directory`. With the device's salt, hashed fields can be asked for by their clear
     /// value; without it, by their hash.
     pub fn open(directory: impl AsRef<Path>, hasher: Option<Hasher>) -> Result<Self, Error> {
-        Ok(Self { index: Index::open(directory.as_ref())?, hasher })
+        Ok(Self { index: Index::open(directory.as_ref(), None)?, hasher })
+    }
+
+    /// The reader of a journal that this process writes.
+    pub(super) fn beside(directory: &Path, hasher: Hasher, committed: Committed) -> Result<Self, Error> {
+        Ok(Self { index: Index::open(directory, Some(committed))?, hasher: Some(hasher) })
     }
 
     /// The journal's directory.

@@ -1,11 +1,15 @@
 //! The files of a journal's directory.
 
 use std::{
+    cmp::Ordering,
     fs::{self, File, OpenOptions},
     io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
+    sync::Arc,
 };
+
+use parking_lot::Mutex;
 
 use crate::error::Error;
 
@@ -42,6 +46,27 @@ impl Segment {
         }
         segments.sort();
         Ok(segments)
+    }
+}
+
+/// How far a journal is written for good, told to its index: what lies behind may be taken back if a write fails.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Committed(Arc<Mutex<(u64, u64)>>);
+
+impl Committed {
+    /// The segment that begins with the record `first` is written up to `length`, and so are those before it.
+    pub(super) fn set(&self, first: u64, length: u64) {
+        *self.0.lock() = (first, length);
+    }
+
+    /// Up to where `segment` may be read.
+    pub(super) fn length_of(&self, segment: &Segment) -> u64 {
+        let (first, length) = *self.0.lock();
+        match segment.first.cmp(&first) {
+            Ordering::Less => u64::MAX,
+            Ordering::Equal => length,
+            Ordering::Greater => 0,
+        }
     }
 }
 

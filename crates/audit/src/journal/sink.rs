@@ -15,7 +15,7 @@ use super::{
     chain::{Hash, Link},
     head::{Head, Said},
     recover::Recovered,
-    segment::{Segment, open_append, sync_directory},
+    segment::{Committed, Segment, open_append, sync_directory},
 };
 use crate::{
     entry::{Body, Data, Entry, Namespace, Request},
@@ -30,6 +30,8 @@ pub(super) struct Chain {
     clock: Clock,
     /// Tells the index that there is more.
     news: SyncSender<()>,
+    /// Tells it how far it may read.
+    committed: Committed,
     _lock: OwnedFd,
     segment: Segment,
     file: File,
@@ -55,7 +57,9 @@ impl Chain {
         keys: KeyPair,
         clock: Clock,
         news: SyncSender<()>,
+        committed: Committed,
     ) -> Self {
+        committed.set(recovered.segment.first, recovered.len);
         let Recovered { lock, heads, heads_len, last_head, segment, file, len, seq, hash, unclean } = recovered;
         let signed = last_head.as_ref().map_or(0, |head| head.seq);
         let unsigned_since = (seq > signed).then(|| clock.now());
@@ -66,6 +70,7 @@ impl Chain {
             keys,
             clock,
             news,
+            committed,
             _lock: lock,
             segment,
             file,
@@ -116,6 +121,7 @@ impl Chain {
             return Err(self.deleted());
         }
         self.len += bytes.len() as u64;
+        self.committed.set(self.segment.first, self.len);
         Ok(())
     }
 
@@ -155,6 +161,7 @@ impl Chain {
         self.file = open_append(&segment.path)?;
         self.segment = segment;
         self.len = 0;
+        self.committed.set(self.segment.first, 0);
         sync_directory(&self.settings.directory)
     }
 

@@ -3,18 +3,26 @@
 //! Segments and heads are read once, side by side. What is behind the last head is held together by the chain alone,
 //! which needs no key: the report says how many records those are. That the newest heads themselves were cut off
 //! together with their records shows against an anchor, a head that was kept elsewhere.
+//!
+//! A journal that a server is writing meanwhile is verified as it was at the beginning: heads are looked at before
+//! segments, so that every head finds its record.
 
 use std::{
     fmt,
     fs::File,
-    io::{BufRead as _, BufReader, Read as _},
+    io::{BufRead as _, BufReader, Read as _, Take},
     path::{Path, PathBuf},
+};
+
+use rustix::{
+    fs::{FlockOperation, flock},
+    io::Errno,
 };
 
 use super::{
     chain::{GENESIS, Hash, Link},
     head::Head,
-    segment::{HEADS, Segment, open_read},
+    segment::{HEADS, LOCK, Segment, open_read},
 };
 use crate::error::Error;
 
@@ -45,6 +53,8 @@ pub struct Report {
     /// Whether the journal was closed cleanly. If it was not and no server has it open, it ended in a crash, or
     /// records behind the last head were taken away.
     pub closed: bool,
+    /// Whether a server has the journal open.
+    pub open: bool,
     /// What is wrong, in order; at most 100.
     pub faults: Vec<Fault>,
 }
@@ -78,28 +88,47 @@ impl fmt::Display for Fault {
 
 /// Verifies the journal in `directory`. Fails only if its files cannot be read; what is wrong with it is in the report.
 pub fn verify(directory: &Path, public_key: &[u8], check: &Check) -> Result<Report, Error> {
-    let segments = Segment::list(directory)?;
+    let report = Report { open: is_open(directory), ..Report::default() };
+    let heads = Heads::open(directory, public_key)?;
+    let mut segments = Vec::new();
+    for segment in Segment::list(directory)? {
+        segments.push((length(&open_read(&segment.path)?, &segment.path)?, segment));
+    }
     let mut run = Run {
-        heads: Heads::open(directory, public_key)?,
+        heads,
         check,
-        report: Report::default(),
+        report,
+        last: segments.last().map_or(0, |(_, segment)| segment.first),
         seq: 0,
         hash: GENESIS,
         file: directory.to_owned(),
         line: 0,
     };
     run.next_head();
-    for segment in &segments {
-        run.segment(segment)?;
+    for (length, segment) in &segments {
+        run.segment(segment, *length)?;
     }
     run.finish();
     Ok(run.report)
+}
+
+/// Whether the lock of the journal is held.
+fn is_open(directory: &Path) -> bool {
+    let lock = open_read(&directory.join(LOCK)).ok();
+    lock.is_some_and(|lock| flock(&lock, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK))
+}
+
+fn length(file: &File, path: &Path) -> Result<u64, Error> {
+    let meta = file.metadata().map_err(|error| Error::io(format!("read {}", path.display()), error))?;
+    Ok(meta.len())
 }
 
 struct Run<'c> {
     heads: Heads<'c>,
     check: &'c Check,
     report: Report,
+    /// Where the last segment begins.
+    last: u64,
     /// The last record as it says itself, so that one fault is reported once.
     seq: u64,
     hash: Hash,
@@ -108,7 +137,7 @@ struct Run<'c> {
 }
 
 impl Run<'_> {
-    fn segment(&mut self, segment: &Segment) -> Result<(), Error> {
+    fn segment(&mut self, segment: &Segment, length: u64) -> Result<(), Error> {
         (self.file, self.line) = (segment.path.clone(), 0);
         if self.report.records == 0 && segment.first != 1 {
             self.archived_start(segment);
@@ -116,7 +145,7 @@ impl Run<'_> {
             self.fault(format!("the segment is to begin with record {}, not {}", self.seq + 1, segment.first));
         }
         let fault = |error| Error::io(format!("read {}", segment.path.display()), error);
-        let mut reader = BufReader::with_capacity(1 << 16, open_read(&segment.path)?);
+        let mut reader = BufReader::with_capacity(1 << 16, open_read(&segment.path)?.take(length));
         let mut line = Vec::new();
         let mut end = 0;
         loop {
@@ -129,6 +158,8 @@ impl Run<'_> {
             end += line.len() as u64;
             match line.strip_suffix(b"\n") {
                 Some(text) => self.record(text, end),
+                // Being written right now.
+                None if self.report.open && segment.first == self.last && end == length => {}
                 None => self.fault("the line has no end"),
             }
         }
@@ -227,7 +258,7 @@ impl Report {
 /// The heads, read one by one.
 struct Heads<'k> {
     path: PathBuf,
-    reader: Option<BufReader<File>>,
+    reader: Option<BufReader<Take<File>>>,
     public_key: &'k [u8],
     /// The next head that no record was compared with.
     next: Option<Head>,
@@ -239,7 +270,12 @@ struct Heads<'k> {
 impl<'k> Heads<'k> {
     fn open(directory: &Path, public_key: &'k [u8]) -> Result<Self, Error> {
         let path = directory.join(HEADS);
-        let reader = if path.exists() { Some(BufReader::new(open_read(&path)?)) } else { None };
+        let mut reader = None;
+        if path.exists() {
+            let file = open_read(&path)?;
+            let length = length(&file, &path)?;
+            reader = Some(BufReader::new(file.take(length)));
+        }
         Ok(Self { path, reader, public_key, next: None, line: 0, number: 0, fingerprint: GENESIS })
     }
 
@@ -253,6 +289,11 @@ impl<'k> Heads<'k> {
                 return;
             }
             self.line += 1;
+            if report.open && !line.ends_with(b"\n") {
+                // Being written right now.
+                self.reader = None;
+                return;
+            }
             let head = line.strip_suffix(b"\n").and_then(Head::parse);
             let Some(head) = head else {
                 self.fault(report, "the line is no head".to_owned());

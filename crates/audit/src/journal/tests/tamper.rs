@@ -168,6 +168,40 @@ async fn records_behind_the_last_head_are_reported_as_unsigned() {
 }
 
 #[tokio::test]
+async fn a_journal_is_verified_while_it_is_written() {
+    let mut scene = Scene::new();
+    scene.settings.head_records = 5;
+    scene.settings.segment_bytes = 20_000;
+    let journal = scene.open().unwrap();
+    let (directory, public_key) = (scene.directory().to_owned(), scene.public_key());
+    let verifying = std::thread::spawn(move || {
+        for _ in 0..40 {
+            let report = verify(&directory, &public_key, &Check::default()).unwrap();
+            assert!(report.is_sound() && report.open, "{:?}", report.faults);
+        }
+    });
+    let mut id = 0;
+    while !verifying.is_finished() {
+        scene.write(&journal, id..id + 10).await;
+        id += 10;
+    }
+    verifying.join().unwrap();
+    // A line that is only half there is one being written, as long as somebody writes.
+    let half = |path: &Path| {
+        let mut file = fs::OpenOptions::new().append(true).open(path).unwrap();
+        file.write_all(b"{\"seq\":").unwrap();
+    };
+    journal.close().await.unwrap();
+    let lock = super::super::recover::open(&scene.settings, &scene.public_key()).unwrap();
+    half(&scene.segment());
+    half(&scene.directory().join(HEADS));
+    assert!(scene.verify().is_sound());
+    drop(lock);
+    let report = scene.verify();
+    assert!(!report.open && report.faults.len() == 2, "{:?}", report.faults);
+}
+
+#[tokio::test]
 async fn archived_segments_may_be_missing_if_that_is_said() {
     let scene = small().await;
     let archived = Check { archived: true, ..Check::default() };
