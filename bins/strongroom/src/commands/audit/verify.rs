@@ -51,6 +51,11 @@ impl Verify {
                 let report =
                     session.patiently(work).await.map_err(|error| Failure::local(format!("cannot verify: {error}")))?;
                 let report = report.map_err(|error| Failure::local(chain(&error)))?;
+                if report.records == 0 && report.heads == 0 && report.is_sound() {
+                    // An empty folder proves nothing.
+                    let dir = self.dir.unwrap_or_default();
+                    return Err(Failure::Nothing(format!("There is no journal in {}", dir.display())));
+                }
                 local_report(&report)
             }
             _ => {
