@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use audit::{Device, Format, Hasher};
+use audit::{
+    Device, Format, Hasher,
+    journal::{Head, OnHead},
+};
 use clock::Clock;
 use crypto::ed25519::KeyPair;
 use gate::Error;
@@ -40,6 +43,10 @@ fn key(path: &str) -> Key {
     Key::from(format!("{PREFIX}{path}"))
 }
 
+fn head_key(path: &str) -> Key {
+    Key::from(format!("sys/audit-head/{path}"))
+}
+
 /// The enabled devices in order of their paths.
 pub(crate) async fn list(store: &Arc<dyn Store>) -> Result<Vec<Entry>, Error> {
     let page = store.scan(&Scan { prefix: PREFIX.to_owned(), after: None, limit: 1000, values: true }).await?;
@@ -56,14 +63,24 @@ struct Opened {
     reader: Option<Arc<audit::journal::Reader>>,
 }
 
-fn open(entry: &Entry, settings: &Settings, clock: &Clock) -> Result<Opened, audit::Error> {
+/// What a journal needs beyond its options.
+struct Heads {
+    /// The newest head that the barrier knows of.
+    anchor: Option<Head>,
+    /// Keeps a newer one there.
+    on_head: OnHead,
+}
+
+fn open(entry: &Entry, settings: &Settings, clock: &Clock, heads: Heads) -> Result<Opened, audit::Error> {
     let hasher = Hasher::new(&entry.salt);
     if entry.kind == audit::journal::KIND {
         let mut options = entry.options.clone();
         if let Some(directory) = settings.journal_directory.as_ref().filter(|_| !options.contains_key("path")) {
             options.insert("path".to_owned(), directory.join(&entry.path).display().to_string());
         }
-        let (parsed, common) = audit::journal::Settings::parse(&options)?;
+        let (mut parsed, common) = audit::journal::Settings::parse(&options)?;
+        parsed.anchor = heads.anchor;
+        parsed.on_head = Some(heads.on_head);
         let format = Format::new(hasher, common);
         let keys = entry.seed.as_ref().map_or_else(KeyPair::generate, |seed| KeyPair::from_seed(seed));
         let journal = audit::journal::Journal::open(parsed, keys, &format, clock.clone())?;
@@ -131,16 +148,39 @@ impl Running {
             return Ok(false);
         }
         tx.delete(key(path));
+        tx.delete(head_key(path));
         tx.commit().await?;
         self.journals.lock().remove(path);
         self.audit.disable(path).await;
         Ok(true)
     }
 
+    /// The newest head of a journal that the barrier knows of: a journal cut off before it is found out.
+    pub(crate) async fn head(&self, path: &str) -> Option<Head> {
+        let entry = self.barrier.get(&head_key(path)).await.ok().flatten()?;
+        Head::parse(&entry.value)
+    }
+
+    fn keep_heads(&self, path: &str) -> OnHead {
+        let (store, key) = (self.store(), head_key(path));
+        let runtime = tokio::runtime::Handle::current();
+        Arc::new(move |head| {
+            let (tx, key, line) = (Tx::new(Arc::clone(&store)), key.clone(), head.line());
+            runtime.spawn(async move {
+                tx.put(key, line.into());
+                if let Err(error) = tx.commit().await {
+                    // The head before it stays: at the end of a run the barrier may already be closed.
+                    tracing::debug!(%error, "a head of the audit journal was not kept");
+                }
+            });
+        })
+    }
+
     async fn add_device(&self, entry: &Entry) -> Result<(), audit::Error> {
         let (settings, clock, wanted) = (self.settings.clone(), self.clock.clone(), entry.clone());
+        let heads = Heads { anchor: self.head(&entry.path).await, on_head: self.keep_heads(&entry.path) };
         // A journal looks at its files when it is opened.
-        let opened = tokio::task::spawn_blocking(move || open(&wanted, &settings, &clock)).await;
+        let opened = tokio::task::spawn_blocking(move || open(&wanted, &settings, &clock, heads)).await;
         let opened = opened.map_err(|_| audit::Error::Closed)??;
         self.audit.enable(&entry.path, opened.device, opened.format).await?;
         if let Some(reader) = opened.reader {

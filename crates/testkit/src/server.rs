@@ -21,6 +21,7 @@ pub struct Server {
     binary: PathBuf,
     folder: TempDir,
     port: u16,
+    tls: bool,
     process: Option<Child>,
     runtime: Runtime,
     keys: Vec<String>,
@@ -34,7 +35,11 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 impl Server {
     /// Starts a server of the program at `binary`: initialised with three key shares of which two are needed, unsealed.
     pub fn start(binary: impl AsRef<Path>) -> Self {
-        let mut server = Self::sealed(binary);
+        Self::sealed(binary).initialized()
+    }
+
+    fn initialized(self) -> Self {
+        let mut server = self;
         let made = server.call(Verb::Write, "sys/init", Some(&json!({ "secret_shares": 3, "secret_threshold": 2 })));
         let made: Value = made.json().expect("init answers JSON");
         let keys = made["keys_base64"].as_array().expect("keys").iter();
@@ -44,8 +49,17 @@ impl Server {
         server
     }
 
+    /// Like [`Server::start`], but on plain HTTP: for measurements.
+    pub fn start_plain(binary: impl AsRef<Path>) -> Self {
+        Self::prepared(binary, false).initialized()
+    }
+
     /// Starts a server that is not initialised yet.
     pub fn sealed(binary: impl AsRef<Path>) -> Self {
+        Self::prepared(binary, true)
+    }
+
+    fn prepared(binary: impl AsRef<Path>, tls: bool) -> Self {
         let folder = tempfile::tempdir().expect("a temporary directory");
         let port = spare_port();
         write_certificates(folder.path());
@@ -53,7 +67,8 @@ impl Server {
         let config = format!(
             "storage \"embedded\" {{ path = \"{at}/data\" }}\n\
              listener \"tcp\" {{\n  address = \"127.0.0.1:{port}\"\n  tls_cert_file = \"{at}/cert.pem\"\n  \
-             tls_key_file = \"{at}/key.pem\"\n}}\nlog_level = \"info\"\n"
+             tls_key_file = \"{at}/key.pem\"\n  tls_disable = {}\n}}\nlog_level = \"info\"\n",
+            !tls
         );
         std::fs::write(folder.path().join("config.hcl"), config).expect("the configuration is written");
         let runtime = Runtime::new().expect("a runtime");
@@ -61,6 +76,7 @@ impl Server {
             binary: binary.as_ref().to_owned(),
             folder,
             port,
+            tls,
             process: None,
             runtime,
             keys: Vec::new(),
@@ -138,7 +154,7 @@ impl Server {
 
     /// Its URL.
     pub fn address(&self) -> String {
-        format!("https://127.0.0.1:{}", self.port)
+        format!("{}://127.0.0.1:{}", if self.tls { "https" } else { "http" }, self.port)
     }
 
     /// The certificate authority to trust.

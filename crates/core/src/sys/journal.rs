@@ -114,6 +114,46 @@ async fn query(cx: Cx<System>, (): (), query: Query) -> Result<Data<Found>, Erro
     Ok(Data(Found { records: found.records.iter().map(shown).collect(), indexed: found.indexed }))
 }
 
+#[derive(Debug, Deserialize)]
+struct HolderQuery {
+    username: String,
+    journal: Option<String>,
+    at: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Holders {
+    holders: Vec<Holder>,
+}
+
+#[derive(Serialize)]
+struct Holder {
+    username: String,
+    lease_id: Option<String>,
+    from: String,
+    until: Option<String>,
+    issued: Value,
+    ended: Option<Value>,
+}
+
+async fn holder(cx: Cx<System>, (): (), query: HolderQuery) -> Result<Data<Holders>, Error> {
+    let (_, reader, _) = reader(&cx, query.journal.as_deref())?;
+    let at = moment("at", query.at)?;
+    let found = tokio::task::spawn_blocking(move || reader.held(&query.username, at)).await;
+    let found = found.map_err(|_| Error::internal("the search of the journal was interrupted"))?;
+    let found = found.map_err(|error| Error::internal(error.to_string()))?;
+    let entry = |record: &audit::journal::Record| serde_json::from_str(&record.entry).unwrap_or(Value::Null);
+    let show = |holding: &audit::journal::Holding| Holder {
+        username: holding.username.clone(),
+        lease_id: holding.lease_id.clone(),
+        from: holding.issued.time.to_string(),
+        until: holding.ended.as_ref().map(|record| record.time.to_string()),
+        issued: entry(&holding.issued),
+        ended: holding.ended.as_ref().map(entry),
+    };
+    Ok(Data(Holders { holders: found.iter().map(show).collect() }))
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Verify {
