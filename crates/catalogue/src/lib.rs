@@ -3,6 +3,7 @@
 //! To add a kind, add its folder, its line here, and its dependency in this crate's manifest. The tests walk the lists.
 
 use engine::Kind;
+use engine_database::{Targets, target::DatabaseKind};
 
 /// The secrets engines and auth methods, sorted by class and name.
 pub const KINDS: &[Kind] = &[
@@ -10,9 +11,19 @@ pub const KINDS: &[Kind] = &[
     auth_approle::KIND,
     auth_jwt::KIND,
     // Secrets engines.
-    engine_database::KIND,
+    engine_database::kind::<Databases>(),
     engine_kv::KIND,
 ];
+
+/// The databases in which users can be made, sorted by name.
+pub const DATABASES: &[DatabaseKind] = &[database_postgresql::KIND];
+
+/// Hands the list of databases to the database engine.
+struct Databases;
+
+impl Targets for Databases {
+    const KINDS: &'static [DatabaseKind] = DATABASES;
+}
 
 /// The stores that a configuration can name.
 pub const STORES: &[StoreKind] = &[

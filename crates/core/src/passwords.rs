@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use engine_database::PasswordPolicy;
+use password_policy::PasswordPolicy;
 use gate::Error;
 use secret::SecretString;
 use storage::{Key, Store, Tx};

@@ -2,7 +2,7 @@
 
 use api::Name;
 use engine::{Answer, Data, Done, Keys};
-use engine_database::PasswordPolicy;
+use password_policy::PasswordPolicy;
 use gate::Error;
 use policy::{MountKind, Policy, PolicyName};
 use secret::Disclosed;
