@@ -73,6 +73,12 @@ pub(crate) fn kill(pid: i32, signal: i32) -> io::Result<()> {
     if unsafe { libc::kill(pid, signal) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// The process group of the caller; `None` if it lies outside of the caller's PID namespace.
+pub(crate) fn group() -> Option<Pid> {
+    // SAFETY: no argument, and it cannot fail. (The safe wrapper asserts that the group has a number.)
+    Pid::from_raw(unsafe { libc::getpgrp() })
+}
+
 /// Sends `signal` to this process, or to its whole group, and lets it take its default effect.
 ///
 /// Returns once the effect is over: after a stop, that is after the continuation; never, if it kills. Where the

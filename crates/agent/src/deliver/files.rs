@@ -11,6 +11,7 @@ use std::{
         unix::ffi::OsStrExt as _,
     },
     path::{Component, Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use rustix::{
@@ -27,6 +28,9 @@ const VARIABLE: &str = "STRONGROOM_FILES";
 const DATA: &str = "..data";
 const NEW_DATA: &str = "..data.new";
 const PREFIX: &str = "strongroom-";
+/// How long, and how many, old generations stay after a change; the last one until the change after it.
+const LINGER: Duration = Duration::from_secs(1);
+const RETIRED: usize = 16;
 
 /// All files of one run. Removed when dropped.
 #[derive(Debug)]
@@ -35,6 +39,8 @@ pub(crate) struct Files {
     dir: OwnedFd,
     private: bool,
     generation: u64,
+    /// Generations that are not shown any more, and since when. A reader may be on its way into them.
+    retired: Vec<(u64, Instant)>,
     /// The names that the directory shows.
     names: BTreeSet<String>,
     /// Files elsewhere: path, and the inode we put there.
@@ -65,6 +71,7 @@ impl Files {
             dir,
             private,
             generation: 0,
+            retired: Vec::new(),
             names: BTreeSet::new(),
             placed: BTreeMap::new(),
             variables: BTreeMap::new(),
@@ -121,7 +128,7 @@ impl Files {
 
     /// Writes a whole generation beside the present one, then shows it instead.
     fn swap(&mut self, files: &[&File]) -> Result<(), (String, Error)> {
-        let previous = format!("..{}", self.generation);
+        let previous = self.generation;
         self.generation += 1;
         let next = format!("..{}", self.generation);
         let nameless = |error| (String::new(), error);
@@ -142,9 +149,28 @@ impl Files {
                     .map_err(|e| (file.name.clone(), failed("linking a file")(e)))?;
             }
         }
-        // The old generation goes last: until here its readers could still open it.
-        self.remove_generation(&previous);
+        self.retire(previous);
         Ok(())
+    }
+
+    /// An old generation stays for a moment: who has just read the link must still find the file.
+    fn retire(&mut self, generation: u64) {
+        let now = Instant::now();
+        let mut retired = std::mem::take(&mut self.retired);
+        let surplus = retired.len().saturating_sub(RETIRED);
+        let mut n = 0;
+        retired.retain(|(old, since)| {
+            n += 1;
+            let keep = n > surplus && now.saturating_duration_since(*since) < LINGER;
+            if !keep {
+                self.remove_generation(&format!("..{old}"));
+            }
+            keep
+        });
+        if generation > 0 {
+            retired.push((generation, now));
+        }
+        self.retired = retired;
     }
 
     fn write_generation(&self, name: &str, files: &[&File]) -> Result<(), (String, Error)> {
@@ -222,7 +248,9 @@ impl Drop for Files {
             }
         }
         let _ = rustix::fs::unlinkat(&self.dir, DATA, AtFlags::empty());
-        self.remove_generation(&format!("..{}", self.generation));
+        for generation in self.retired.iter().map(|(old, _)| *old).chain([self.generation]) {
+            self.remove_generation(&format!("..{generation}"));
+        }
         for name in &self.names {
             let _ = rustix::fs::unlinkat(&self.dir, name, AtFlags::empty());
         }

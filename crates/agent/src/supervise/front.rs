@@ -43,7 +43,7 @@ pub fn front(guardian: &mut Command) -> Result<Exit, Error> {
     harden();
 
     let terminal = Terminal::open();
-    let home = rustix::process::getpgrp();
+    let home = own_group(terminal.as_ref());
     let together = terminal.is_some() && terminal::in_pipeline();
     let number = home.as_raw_nonzero().get();
     link.send(if together { Message::Together(number) } else { Message::Apart(number) });
@@ -54,6 +54,20 @@ pub fn front(guardian: &mut Command) -> Result<Exit, Error> {
     let exit = front.attend()?;
     front.give_terminal_back();
     Ok(exit)
+}
+
+/// The number of our process group. As the first process of a PID namespace we may be in a group from outside, which
+/// has no number here; then we make one, and keep the terminal if there is one.
+fn own_group(terminal: Option<&Terminal>) -> Pid {
+    let me = rustix::process::getpid();
+    if let Some(group) = sys::group() {
+        return group;
+    }
+    let _ = rustix::process::setpgid(None, None);
+    if let Some(terminal) = terminal {
+        terminal.give_to(me);
+    }
+    me
 }
 
 struct Front {
@@ -143,8 +157,7 @@ impl Front {
         let Some(terminal) = &self.terminal else { return };
         if self.together {
             // The terminal stopped the group, and only we hold out. The shell continues the whole group too.
-            sys::suffer(signal, false);
-            return;
+            return self.stop(signal, false);
         }
         let wants_terminal = signal == libc::SIGTTIN || signal == libc::SIGTTOU;
         let in_front = terminal.foreground() == Some(self.home);
@@ -154,9 +167,19 @@ impl Front {
             }
             // Returns when the shell continues us; or at once where we cannot be stopped (process 1, or no shell that
             // could ever continue us), and then the program must not stay stopped either.
-            sys::suffer(signal, true);
+            self.stop(signal, true);
         }
         self.resume();
+    }
+
+    /// Stops with the program. The continuation that ends it is used up here: passed on late, it would undo the next
+    /// Ctrl-Z.
+    fn stop(&mut self, signal: i32, whole_group: bool) {
+        sys::suffer(signal, whole_group);
+        let pending: Vec<Received> = std::iter::from_fn(|| sys::next_signal(&self.signals)).collect();
+        for received in pending.into_iter().filter(|received| received.signal != libc::SIGCONT) {
+            self.on_signal(received);
+        }
     }
 
     /// The shell has continued us: hand the terminal on if it is ours, and let the program run.

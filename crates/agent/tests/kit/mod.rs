@@ -1,0 +1,158 @@
+//! What the tests of the supervisor share: the supervisor itself, its process trees, and terminals.
+#![allow(dead_code, unreachable_pub)]
+
+use std::{
+    ffi::OsStr,
+    io::{BufRead, BufReader, Read},
+    os::unix::process::ExitStatusExt as _,
+    path::PathBuf,
+    process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+pub mod pty;
+
+/// The `supervise` example, which cargo builds beside the tests.
+pub fn supervise() -> PathBuf {
+    let tests = std::env::current_exe().unwrap();
+    let path = tests.parent().unwrap().parent().unwrap().join("examples/supervise");
+    assert!(path.exists(), "{} is missing; `cargo test -p strongroom-agent` builds it", path.display());
+    path
+}
+
+/// `supervise ARGS`, without a terminal.
+pub fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(supervise());
+    command.args(args).stdin(Stdio::null());
+    command
+}
+
+pub fn run(args: &[&str]) -> Output {
+    command(args).output().unwrap()
+}
+
+/// `supervise OPTIONS -- sh -c SCRIPT`.
+pub fn shell(options: &[&str], script: &str) -> Command {
+    let mut args = options.to_vec();
+    args.extend(["--", "sh", "-c", script]);
+    command(&args)
+}
+
+/// Code and signal: what a parent can tell of an end, without the core flag.
+pub fn ending(status: ExitStatus) -> (Option<i32>, Option<i32>) {
+    (status.code(), status.signal())
+}
+
+/// Looks again and again, for ten seconds at most.
+pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited too long until {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A running supervisor, whose output is read line by line. Killed when dropped.
+pub struct Running {
+    pub child: Child,
+    pub stdout: BufReader<ChildStdout>,
+}
+
+impl Running {
+    pub fn start(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        Self { child, stdout }
+    }
+
+    pub fn pid(&self) -> i32 {
+        i32::try_from(self.child.id()).unwrap()
+    }
+
+    /// The next line of output.
+    pub fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    pub fn rest(&mut self) -> String {
+        let mut rest = String::new();
+        self.stdout.read_to_string(&mut rest).unwrap();
+        rest
+    }
+
+    pub fn signal(&self, signal: &str) {
+        kill(self.pid(), signal);
+    }
+
+    pub fn wait(&mut self) -> ExitStatus {
+        until("the supervisor ends", || self.child.try_wait().unwrap())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub fn kill(pid: i32, signal: &str) {
+    let status = Command::new("kill").args([format!("-{signal}"), "--".to_owned(), pid.to_string()]).status().unwrap();
+    assert!(status.success(), "kill -{signal} {pid}");
+}
+
+/// Living processes whose environment holds `mark`. Zombies count as gone.
+pub fn marked(mark: &str) -> Vec<i32> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        let environ = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+        if environ.windows(mark.len()).any(|window| window == mark.as_bytes()) {
+            found.push(pid);
+        }
+    }
+    found
+}
+
+/// The guardian of the supervisor `front`.
+pub fn guardian(front: i32) -> i32 {
+    until("there is a guardian", || {
+        let children = std::fs::read_to_string(format!("/proc/{front}/task/{front}/children")).unwrap_or_default();
+        children.split_whitespace().find_map(|pid| {
+            let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+            (name.trim() == "sr-guardian").then(|| pid.parse().unwrap())
+        })
+    })
+}
+
+pub fn state(pid: i32) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.trim_start().chars().next()
+}
+
+/// A text that no other test uses.
+pub fn unique(name: &str) -> String {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("{name}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Whether a program is there to test with.
+pub fn has(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|dir| dir.join(OsStr::new(program)).exists())
+}
+
+/// Says why a test does nothing here.
+pub fn skip(why: &str) {
+    eprintln!("skipped: {why}");
+}
