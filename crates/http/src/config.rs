@@ -1,0 +1,114 @@
+//! What a listener is told.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use ipnet::IpNet;
+
+use crate::json;
+
+/// How to listen, and the limits of what is taken in.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ListenerConfig {
+    /// Where to listen. Port 0 takes any free port; [`Serving::address`](crate::Serving::address) says which.
+    pub address: SocketAddr,
+    /// The certificate; `None` is plain HTTP.
+    pub tls: Option<Tls>,
+    /// The greatest body in bytes. 33,554,432.
+    pub max_request_size: usize,
+    /// How long a request may take, from its head to the head of its reply. 90 seconds.
+    pub max_request_duration: Duration,
+    /// How long the head of a request may take to arrive, and a TLS handshake to end. 10 seconds.
+    pub header_read_timeout: Duration,
+    /// How long a connection may be without a request. 5 minutes.
+    pub idle_timeout: Duration,
+    /// The limits of a JSON body.
+    pub json: json::Limits,
+    /// The greatest length of a token in bytes. 8 KiB.
+    pub max_token_size: usize,
+    /// How many connections there may be; more wait to be accepted. 8192.
+    pub max_connections: usize,
+    /// Which proxies may say whom they speak for; `None` believes nobody.
+    pub forwarded_for: Option<ForwardedFor>,
+}
+
+impl ListenerConfig {
+    /// A plain listener at `address` with the usual limits.
+    pub fn new(address: SocketAddr) -> Self {
+        Self {
+            address,
+            tls: None,
+            max_request_size: 33_554_432,
+            max_request_duration: Duration::from_secs(90),
+            header_read_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(300),
+            json: json::Limits::default(),
+            max_token_size: 8 * 1024,
+            max_connections: 8192,
+            forwarded_for: None,
+        }
+    }
+}
+
+/// The certificate of a listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Tls {
+    /// A PEM file with the certificate and those between it and the root.
+    pub cert_file: PathBuf,
+    /// A PEM file with its private key.
+    pub key_file: PathBuf,
+    /// A PEM file with the authorities of client certificates; `None` asks for none.
+    pub client_ca_file: Option<PathBuf>,
+    /// Whether a client must show a certificate of one of these authorities.
+    pub require_client_cert: bool,
+    /// The oldest version that is spoken.
+    pub min_version: TlsVersion,
+}
+
+impl Tls {
+    /// TLS 1.2 or newer with these files, without client certificates.
+    pub fn new(cert_file: impl AsRef<Path>, key_file: impl AsRef<Path>) -> Self {
+        Self {
+            cert_file: cert_file.as_ref().to_owned(),
+            key_file: key_file.as_ref().to_owned(),
+            client_ca_file: None,
+            require_client_cert: false,
+            min_version: TlsVersion::Tls12,
+        }
+    }
+}
+
+/// A version of TLS. Older ones are not spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsVersion {
+    /// 1.2.
+    Tls12,
+    /// 1.3.
+    Tls13,
+}
+
+/// When the `X-Forwarded-For` header says where a request comes from.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ForwardedFor {
+    /// The addresses of proxies that are believed.
+    pub authorized: Vec<IpNet>,
+    /// How many addresses from the right of the header are proxies, too.
+    pub hop_skips: usize,
+    /// Whether a request of a believed proxy without the header is refused; otherwise the proxy's own address counts.
+    pub reject_not_present: bool,
+    /// Whether the header from anybody else is refused; otherwise it is ignored.
+    pub reject_not_authorized: bool,
+}
+
+impl ForwardedFor {
+    /// Believes these proxies, and refuses what does not fit.
+    pub fn new(authorized: Vec<IpNet>) -> Self {
+        Self { authorized, hop_skips: 0, reject_not_present: true, reject_not_authorized: true }
+    }
+}

@@ -1,0 +1,143 @@
+//! One request and its reply.
+
+use std::{
+    any::Any,
+    net::SocketAddr,
+    panic::AssertUnwindSafe,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures::FutureExt;
+use gate::{Error, RequestId};
+use http::{Method, Request, Response};
+use hyper::body::Incoming;
+use strongroom_core::{Core, Reply};
+use tokio::{sync::watch, time::Instant};
+
+use crate::{
+    ListenerConfig, body, id,
+    reply::{self, ReplyBody},
+    request::{Asked, Head},
+    serve::{Alive, Phase},
+    status::Fault,
+};
+
+/// What all requests of a listener share.
+pub(crate) struct Exchange {
+    pub(crate) core: Arc<Core>,
+    pub(crate) config: ListenerConfig,
+    pub(crate) phase: watch::Receiver<Phase>,
+}
+
+impl Exchange {
+    /// Answers a request, whatever happens.
+    pub(crate) async fn answer(
+        &self,
+        peer: SocketAddr,
+        request: Request<Incoming>,
+        alive: &Alive,
+    ) -> Response<ReplyBody> {
+        let id = id::make_request_id();
+        let head = request.method() == Method::HEAD;
+        tracing::debug!(%id, method = %request.method(), path = request.uri().path(), "request");
+        let mut response = match self.carry(peer, request, &id, alive).await {
+            Ok(response) => response,
+            Err(fault) => {
+                if let Fault::Room(error @ (Error::Internal(_) | Error::Unaudited)) = &fault {
+                    tracing::error!(%id, %error, "a request failed");
+                }
+                reply::fault(&id, &fault)
+            }
+        };
+        tracing::debug!(%id, status = response.status().as_u16(), "reply");
+        if head {
+            reply::without_body(&mut response);
+        }
+        let mut phase = self.phase.clone();
+        response.body_mut().end_with(async move {
+            // An error means that the listener is gone, which is an end too.
+            let _ = phase.wait_for(|phase| *phase != Phase::Open).await;
+        });
+        response
+    }
+
+    async fn carry(
+        &self,
+        peer: SocketAddr,
+        request: Request<Incoming>,
+        id: &RequestId,
+        alive: &Alive,
+    ) -> Result<Response<ReplyBody>, Fault> {
+        let most = self.config.max_request_duration;
+        let deadline = Instant::now() + most;
+        let (parts, incoming) = request.into_parts();
+        let head = Head::parse(&parts, peer, &self.config)?;
+        let body = tokio::time::timeout_at(deadline, body::read(incoming, self.config.max_request_size));
+        let body = body.await.map_err(|_| Fault::SlowBody(most))??;
+        let Some(head) = head else { return Ok(reply::root(id)) };
+        let asked = head.with(body, id, self.core.clock().now(), &self.config.json)?;
+        let core = Arc::clone(&self.core);
+        let carried = Carried::new(Arc::clone(id), alive.clone(), most, async move {
+            match asked {
+                Asked::Api(request) => core.handle(request).await,
+                Asked::Bare(request) => core.bare(request).await,
+            }
+        });
+        let reply = tokio::time::timeout_at(deadline, carried).await.map_err(|_| Fault::SlowAnswer(most))??;
+        let (_, outcome) = reply.into_parts();
+        Ok(reply::success(id, *outcome?))
+    }
+}
+
+/// A request that the core has begun. If nobody waits for it any more, because the client hung up or the time is over, it
+/// goes on by itself: it may have written to a database or to the audit log, and must come to its end there.
+struct Carried {
+    work: Option<Work>,
+    id: RequestId,
+    alive: Alive,
+    most: Duration,
+}
+
+type Work = Pin<Box<dyn Future<Output = Result<Reply, Box<dyn Any + Send>>> + Send>>;
+
+impl Carried {
+    fn new(id: RequestId, alive: Alive, most: Duration, work: impl Future<Output = Reply> + Send + 'static) -> Self {
+        // Whatever a handler held is dropped by the unwinding; shared state is behind locks that are not poisoned.
+        Self { work: Some(Box::pin(AssertUnwindSafe(work).catch_unwind())), id, alive, most }
+    }
+}
+
+impl Future for Carried {
+    type Output = Result<Reply, Fault>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(work) = &mut self.work else {
+            return Poll::Ready(Err(Error::internal("a request was asked for its reply twice").into()));
+        };
+        let done = std::task::ready!(work.as_mut().poll(cx));
+        self.work = None;
+        Poll::Ready(done.map_err(|_| Error::internal("a handler panicked").into()))
+    }
+}
+
+impl Drop for Carried {
+    fn drop(&mut self) {
+        let Some(work) = self.work.take() else { return };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let (id, alive, most) = (Arc::clone(&self.id), self.alive.clone(), self.most);
+        runtime.spawn(async move {
+            match tokio::time::timeout(most, work).await {
+                Ok(Ok(_)) => tracing::debug!(%id, "a request without a client came to its end"),
+                Ok(Err(_)) => tracing::error!(%id, "a handler panicked"),
+                Err(_) => tracing::warn!(%id, "a request without a client took too long and was given up"),
+            }
+            drop(alive);
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests;

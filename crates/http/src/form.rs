@@ -1,0 +1,104 @@
+//! Query strings and form bodies.
+
+use std::collections::BTreeMap;
+
+use gate::Error;
+use secret::Zeroizing;
+
+/// The parameters of a query string in order, decoded. At most `most` of them.
+pub(crate) fn pairs(text: &str, most: usize) -> Result<Vec<(String, String)>, Error> {
+    let mut pairs = Vec::new();
+    for part in text.split('&').filter(|part| !part.is_empty()) {
+        if pairs.len() == most {
+            return Err(Error::invalid(format!("more than {most} parameters")));
+        }
+        let (name, value) = part.split_once('=').unwrap_or((part, ""));
+        pairs.push((decode(name)?, decode(value)?));
+    }
+    Ok(pairs)
+}
+
+/// A form body as the JSON object that it stands for: one value is a text, several are a list.
+pub(crate) fn to_json(body: &[u8], most: usize) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let text = std::str::from_utf8(body).map_err(|_| Error::invalid("failed to parse form: it must be UTF-8"))?;
+    let mut fields: BTreeMap<String, Vec<Zeroizing<String>>> = BTreeMap::new();
+    for (name, value) in pairs(text, most)? {
+        fields.entry(name).or_default().push(Zeroizing::new(value));
+    }
+    // Room for the worst case, so that the buffer never moves and leaves a copy of a secret behind.
+    let mut json = Zeroizing::new(Vec::with_capacity(body.len() * 4 + 16));
+    json.push(b'{');
+    for (at, (name, values)) in fields.iter().enumerate() {
+        if at > 0 {
+            json.push(b',');
+        }
+        write(&mut json, name);
+        json.push(b':');
+        match values.as_slice() {
+            [value] => write(&mut json, value),
+            values => {
+                json.push(b'[');
+                for (at, value) in values.iter().enumerate() {
+                    if at > 0 {
+                        json.push(b',');
+                    }
+                    write(&mut json, value);
+                }
+                json.push(b']');
+            }
+        }
+    }
+    json.push(b'}');
+    Ok(json)
+}
+
+fn write(json: &mut Vec<u8>, text: &str) {
+    // A text can always be written to memory.
+    let _ = serde_json::to_writer(json, text);
+}
+
+/// Decodes `+` and percent escapes, once.
+fn decode(text: &str) -> Result<String, Error> {
+    if !text.contains(['%', '+']) {
+        return Ok(text.to_owned());
+    }
+    let escape = || Error::invalid("a parameter contains an incomplete percent escape");
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        let digit = |byte: Option<u8>| byte.and_then(|byte| char::from(byte).to_digit(16)).ok_or_else(escape);
+        bytes.push(match byte {
+            b'+' => b' ',
+            b'%' => u8::try_from(digit(rest.next())? * 16 + digit(rest.next())?).map_err(|_| escape())?,
+            byte => byte,
+        });
+    }
+    String::from_utf8(bytes).map_err(|_| Error::invalid("a parameter must be valid UTF-8"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_decoded_once() {
+        let decoded = pairs("a=1&b=x%20y+z&a=%2561&&flag&=v", 10).unwrap();
+        let expected = [("a", "1"), ("b", "x y z"), ("a", "%61"), ("flag", ""), ("", "v")];
+        assert_eq!(decoded, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
+
+    #[test]
+    fn broken_parameters_are_refused() {
+        for bad in ["a=%", "a=%4", "a=%zz", "%ff=1", "a=%c3"] {
+            assert!(matches!(pairs(bad, 10), Err(Error::Invalid(_))), "{bad}");
+        }
+        assert!(pairs("a=1&b=2&c=3", 2).is_err());
+    }
+
+    #[test]
+    fn a_form_becomes_an_object() {
+        let json = to_json(b"name=a%22b&list=1&list=2&empty=", 10).unwrap();
+        assert_eq!(std::str::from_utf8(&json).unwrap(), r#"{"empty":"","list":["1","2"],"name":"a\"b"}"#);
+        assert_eq!(&**to_json(b"", 10).unwrap(), b"{}");
+    }
+}

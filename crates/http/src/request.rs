@@ -1,0 +1,227 @@
+//! From an HTTP request to a [`gate::Request`].
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use api::{ReqPath, Verb};
+use bytes::Bytes;
+use clock::Timestamp;
+use gate::{Error, Namespace, Request, RequestId};
+use http::{
+    HeaderMap, HeaderName, Method,
+    header::{self, AUTHORIZATION},
+    request::Parts,
+};
+use secret::SecretString;
+use strongroom_core::Bare;
+
+use crate::{
+    ListenerConfig, form, forwarded,
+    json::{self, Shape},
+    status::Fault,
+};
+
+/// What a request turned out to be.
+pub(crate) enum Asked {
+    /// A request for the pipeline.
+    Api(Request),
+    /// A request for a route that answers outside the pipeline.
+    Bare(Bare),
+}
+
+/// The head of a request, checked.
+pub(crate) struct Head {
+    verb: Verb,
+    path: ReqPath,
+    query: Vec<(String, String)>,
+    help: bool,
+    token: Option<Arc<SecretString>>,
+    namespace: Namespace,
+    wrap_ttl: Option<Duration>,
+    remote: (std::net::IpAddr, u16),
+    headers: Vec<(String, String)>,
+    form: bool,
+}
+
+impl Head {
+    /// Checks a head; `None` is the page at `/`.
+    pub(crate) fn parse(parts: &Parts, peer: SocketAddr, config: &ListenerConfig) -> Result<Option<Self>, Fault> {
+        let path = parts.uri.path();
+        let Some(path) = path.strip_prefix("/v1/") else {
+            return match path {
+                "/" if matches!(parts.method, Method::GET | Method::HEAD) => Ok(None),
+                _ => Err(Error::NoRoute("there is nothing at this path; the API lies below /v1/".to_owned()).into()),
+            };
+        };
+        let path = ReqPath::decode(path).map_err(|why| Error::invalid(why.to_string()))?;
+        let query = match parts.uri.query() {
+            None | Some("") => Vec::new(),
+            Some(query) => form::pairs(query, config.json.object_entries)?,
+        };
+        let (verb, help) = verb(&parts.method, &query)?;
+        let content_type = media_type(&parts.headers);
+        if verb == Verb::Patch && !content_type.eq_ignore_ascii_case(MERGE_PATCH) {
+            return Err(Error::MediaType(format!("PATCH needs the header Content-Type: {MERGE_PATCH}")).into());
+        }
+        let (token, bearer) = token(&parts.headers, config.max_token_size)?;
+        let namespace = namespace(&parts.headers)?;
+        let wrap_ttl = wrap_ttl(&parts.headers)?;
+        let remote = forwarded::source(peer, &parts.headers, config.forwarded_for.as_ref())?;
+        let headers = others(&parts.headers, bearer);
+        let form = content_type.eq_ignore_ascii_case(FORM);
+        Ok(Some(Self { verb, path, query, help, token, namespace, wrap_ttl, remote, headers, form }))
+    }
+
+    /// Joins the head with its body.
+    pub(crate) fn with(
+        self,
+        body: Bytes,
+        id: &RequestId,
+        received: Timestamp,
+        limits: &json::Limits,
+    ) -> Result<Asked, Error> {
+        let body = match self.verb {
+            // What is asked for stands in the query; a body means nothing.
+            Verb::List | Verb::Read => Bytes::new(),
+            Verb::Delete | Verb::Patch | Verb::Write => checked(body, self.form, limits)?,
+        };
+        let id = Arc::clone(id);
+        if !self.help && Bare::owns(self.path.as_str()) {
+            let path = self.path.as_str().to_owned();
+            return Ok(Asked::Bare(Bare { id, verb: self.verb, path, query: self.query, body }));
+        }
+        Ok(Asked::Api(Request {
+            id,
+            verb: self.verb,
+            namespace: self.namespace,
+            path: self.path,
+            query: self.query,
+            body,
+            token: self.token,
+            wrap_ttl: self.wrap_ttl,
+            remote: Some(self.remote),
+            headers: self.headers,
+            help: self.help,
+            received,
+        }))
+    }
+}
+
+/// The body as an object, or empty.
+fn checked(body: Bytes, form: bool, limits: &json::Limits) -> Result<Bytes, Error> {
+    if body.is_empty() {
+        return Ok(body);
+    }
+    let opens = body.iter().find(|byte| !byte.is_ascii_whitespace());
+    let body = match opens {
+        Some(b'{' | b'[') => body,
+        // What curl sends with -d has this type too, so a JSON body counts as one whatever its type.
+        Some(_) if form => Bytes::from_owner(form::to_json(&body, limits.object_entries)?),
+        _ => body,
+    };
+    match json::check(&body, limits) {
+        Ok(Shape::Object) => Ok(body),
+        // Clients written in Go send null where they have nothing to say.
+        Ok(Shape::Empty | Shape::Null) => Ok(Bytes::new()),
+        Ok(Shape::Other) => Err(Error::invalid("failed to parse JSON input: the body must be an object")),
+        Err(fault) => Err(Error::invalid(format!("failed to parse JSON input: {fault}"))),
+    }
+}
+
+/// What the method asks for, and whether it asks for help.
+fn verb(method: &Method, query: &[(String, String)]) -> Result<(Verb, bool), Error> {
+    let set = |name: &str| {
+        let value = query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+        matches!(value, Some("1" | "t" | "T" | "true" | "TRUE" | "True"))
+    };
+    let help = set("help");
+    let verb = match *method {
+        Method::GET | Method::HEAD if set("list") => Verb::List,
+        Method::GET | Method::HEAD => Verb::Read,
+        Method::POST | Method::PUT => Verb::Write,
+        Method::DELETE => Verb::Delete,
+        Method::PATCH => Verb::Patch,
+        _ => match method.as_str() {
+            "LIST" => Verb::List,
+            "HELP" => return Ok((Verb::Read, true)),
+            _ => return Err(Error::Unsupported),
+        },
+    };
+    Ok((verb, help))
+}
+
+/// The token, and whether it came as a bearer token.
+fn token(headers: &HeaderMap, most: usize) -> Result<(Option<Arc<SecretString>>, bool), Fault> {
+    let bearer = headers.get(AUTHORIZATION).and_then(|value| {
+        let (scheme, token) = value.as_bytes().split_at_checked(7)?;
+        scheme.eq_ignore_ascii_case(b"bearer ").then_some(token.trim_ascii())
+    });
+    let own = headers.get(TOKEN).map(|value| value.as_bytes()).filter(|token| !token.is_empty());
+    let Some(token) = own.or(bearer).filter(|token| !token.is_empty()) else { return Ok((None, bearer.is_some())) };
+    if token.len() > most {
+        return Err(Fault::LongToken(most));
+    }
+    if !token.iter().all(u8::is_ascii_graphic) {
+        return Err(Error::invalid("the token must be printable ASCII without spaces").into());
+    }
+    let text = std::str::from_utf8(token).map_err(|_| Error::invalid("the token must be ASCII"))?;
+    Ok((Some(Arc::new(SecretString::new(text.to_owned()))), bearer.is_some()))
+}
+
+fn namespace(headers: &HeaderMap) -> Result<Namespace, Error> {
+    let Some(value) = headers.get(NAMESPACE) else { return Ok(Namespace::root()) };
+    let text = value.to_str().map_err(|_| Error::invalid("X-Vault-Namespace must be ASCII"))?;
+    let path = ReqPath::new(text.trim_matches('/'));
+    let path = path.map_err(|why| Error::invalid(format!("X-Vault-Namespace: {why}")))?;
+    Ok(Namespace::new(path.as_str()))
+}
+
+fn wrap_ttl(headers: &HeaderMap) -> Result<Option<Duration>, Error> {
+    let Some(value) = headers.get(WRAP_TTL) else { return Ok(None) };
+    let text = value.to_str().map_err(|_| Error::invalid("X-Vault-Wrap-TTL must be ASCII"))?;
+    let ttl = api::parse_duration(text).map_err(|why| Error::invalid(format!("X-Vault-Wrap-TTL: {why}")))?;
+    Ok(Some(ttl).filter(|ttl| !ttl.is_zero()))
+}
+
+/// The headers that the audit log and engines may ask for.
+fn others(headers: &HeaderMap, bearer: bool) -> Vec<(String, String)> {
+    let mut others = Vec::new();
+    for (name, value) in headers {
+        if OWN.contains(name) || OWN_NAMES.contains(&name.as_str()) || bearer && name == AUTHORIZATION {
+            continue;
+        }
+        let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        others.push((name.as_str().to_owned(), value));
+    }
+    others
+}
+
+/// The media type of the body without its parameters.
+fn media_type(headers: &HeaderMap) -> &str {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    value.split(';').next().unwrap_or_default().trim()
+}
+
+const TOKEN: &str = "x-vault-token";
+const NAMESPACE: &str = "x-vault-namespace";
+const WRAP_TTL: &str = "x-vault-wrap-ttl";
+const MERGE_PATCH: &str = "application/merge-patch+json";
+const FORM: &str = "application/x-www-form-urlencoded";
+
+/// Headers that say how to speak, not what is asked for.
+static OWN: [HeaderName; 9] = [
+    header::ACCEPT,
+    header::ACCEPT_ENCODING,
+    header::CONNECTION,
+    header::CONTENT_LENGTH,
+    header::CONTENT_TYPE,
+    header::EXPECT,
+    header::HOST,
+    header::TE,
+    header::TRANSFER_ENCODING,
+];
+
+/// Headers that are read here.
+const OWN_NAMES: [&str; 4] = [TOKEN, NAMESPACE, WRAP_TTL, "x-vault-request"];
+
+#[cfg(test)]
+mod tests;
