@@ -161,7 +161,7 @@ fn content(body: Body) -> Content {
         Body::Json(json) => Content::Data(json),
         Body::Bare(json) => Content::Bare(json),
         Body::Raw { content_type, bytes } => Content::Raw(content_type, bytes),
-        Body::Stream(frames) => Content::Stream(frames),
+        Body::Stream(frames) => Content::Stream(frames.into()),
     }
 }
 

@@ -50,8 +50,8 @@ pub enum Content {
     Bare(Bytes),
     /// A whole body of another media type.
     Raw(&'static str, Bytes),
-    /// A body without end.
-    Stream(gate::Frames),
+    /// A body without end. The lock is never taken: it lets a reply be looked at from several threads.
+    Stream(std::sync::Mutex<gate::Frames>),
 }
 
 impl Reply {
