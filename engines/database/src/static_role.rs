@@ -1,0 +1,287 @@
+//! `static-roles/{name}`: accounts that exist in the database and whose passwords the server changes.
+
+use api::{Flag, Name, Pairs, Ttl};
+use clock::Timestamp;
+use engine::{Data, Done, Error, Keys};
+use secret::SecretString;
+use serde::{Deserialize, Serialize};
+use storage::View;
+
+use crate::{
+    Call, Databases, Paging, Targets, config,
+    connections::missing,
+    kept::{Account, Kept},
+    names,
+    plan::{STATIC, Standing, Timing, Wished},
+    role::{self, CredentialConfig, PASSWORD},
+    statements::Statements,
+    static_creds,
+    target::Purpose,
+};
+
+/// A static role as it is stored.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct StaticRole {
+    pub(crate) db_name: String,
+    pub(crate) username: String,
+    /// A second account of the same rights: the two take turns, so that the one before stays valid for a period.
+    #[serde(default)]
+    pub(crate) paired_username: String,
+    pub(crate) rotation_statements: Statements,
+    pub(crate) credential_type: String,
+    pub(crate) credential_config: CredentialConfig,
+    pub(crate) skip_import_rotation: bool,
+    #[serde(default)]
+    pub(crate) rotate_on_read: bool,
+    #[serde(default)]
+    pub(crate) timing: Timing,
+    #[serde(default)]
+    pub(crate) current: Option<Account>,
+    #[serde(default)]
+    pub(crate) pending: Option<Account>,
+    #[serde(default)]
+    pub(crate) previous: Option<Account>,
+    #[serde(default)]
+    pub(crate) last_rotation: Option<Timestamp>,
+}
+
+impl StaticRole {
+    /// The account whose password changes next.
+    pub(crate) fn next_account(&self) -> &str {
+        match &self.current {
+            Some(current) if !self.paired_username.is_empty() && current.username == self.username => {
+                &self.paired_username
+            }
+            _ => &self.username,
+        }
+    }
+
+    /// Makes the pending login the current one, and keeps the one before.
+    pub(crate) fn promote(&mut self, now: Timestamp) {
+        if let Some(mut pending) = self.pending.take() {
+            pending.since = now;
+            self.previous = self.current.replace(pending);
+            self.last_rotation = Some(now);
+        }
+    }
+}
+
+/// The fields of a request. What is absent stays as it is.
+#[derive(Deserialize)]
+pub(crate) struct Write {
+    db_name: Option<String>,
+    username: Option<String>,
+    paired_username: Option<String>,
+    password: Option<SecretString>,
+    rotation_period: Option<Ttl>,
+    rotation_schedule: Option<String>,
+    rotation_window: Option<Ttl>,
+    disable_automated_rotation: Option<Flag>,
+    rotation_statements: Option<Statements>,
+    credential_type: Option<String>,
+    credential_config: Option<Pairs>,
+    skip_import_rotation: Option<Flag>,
+    rotate_on_read: Option<Flag>,
+}
+
+pub(crate) async fn list<T: Targets>(cx: Call<T>, _: (), paging: Paging) -> Result<Keys, Error> {
+    names(&cx, FOLDER, paging).await
+}
+
+pub(crate) async fn exists<T: Targets>(cx: Call<T>, name: Name) -> Result<bool, Error> {
+    Ok(load(cx.view(), name.as_str()).await?.is_some())
+}
+
+pub(crate) async fn write<T: Targets>(cx: Call<T>, name: Name, mut write: Write) -> Result<Done, Error> {
+    let name = name.as_str();
+    if role::load(cx.view(), name).await?.is_some() {
+        return Err(Error::invalid(format!("Role and Static Role names must be unique: \"{name}\" is a role")));
+    }
+    let before = load(cx.view(), name).await?;
+    let password = write.password.take();
+    let mut role = merge(before.clone(), write)?;
+    let connection = config::load(cx.view(), &role.db_name).await?.ok_or_else(|| missing(&role.db_name))?;
+    if !connection.allows(name) {
+        return Err(Error::Target(format!("\"{name}\" is not an allowed role")));
+    }
+    let kind = Databases::<T>::kind(&connection.plugin_name)?;
+    (kind.check)(&role.rotation_statements, Purpose::Rotate).map_err(|error| Error::invalid(error.to_string()))?;
+    if !role.credential_config.password_policy.is_empty() {
+        cx.password(&role.credential_config.password_policy).await?;
+    }
+    if [&connection.username].into_iter().any(|admin| *admin == role.username || *admin == role.paired_username) {
+        return Err(Error::invalid("username: is the login of the connection itself; rotate that with rotate-root"));
+    }
+    let plan = role.timing.plan()?;
+    if plan.is_none() && !role.rotate_on_read && !role.timing.disable_automated_rotation {
+        return Err(Error::invalid("one of rotation_period and rotation_schedule must be set"));
+    }
+    if let Some(password) = password {
+        if role.current.is_some() {
+            return Err(Error::invalid("password: can be given only when the role is created"));
+        }
+        role.current = Some(Account { username: role.username.clone(), password: Kept(password), since: cx.now() });
+    }
+    let id = format!("{STATIC}/{name}");
+    store(cx.view(), name, &role)?;
+    if before.is_none_or(|before| before.timing != role.timing) || cx.rotation(&id).await?.is_none() {
+        cx.plan(&id, plan).await?;
+    }
+    if role.current.is_none() && !role.skip_import_rotation {
+        static_creds::import(&cx, name).await?;
+    }
+    Ok(Done)
+}
+
+fn merge(before: Option<StaticRole>, write: Write) -> Result<StaticRole, Error> {
+    fn fixed(field: &str, before: &str, wished: Option<String>) -> Result<String, Error> {
+        match wished {
+            Some(wished) if wished != before => Err(Error::invalid(format!("cannot update static account {field}"))),
+            _ => Ok(before.to_owned()),
+        }
+    }
+    let needed = |field: &str, value: Option<String>| match value.filter(|text| !text.is_empty()) {
+        Some(value) => Ok(value),
+        None => Err(Error::invalid(format!("{field} is a required field to create a static account"))),
+    };
+    let mut role = match before {
+        Some(mut role) => {
+            role.username = fixed("username", &role.username, write.username)?;
+            role.db_name = fixed("db_name", &role.db_name, write.db_name)?;
+            role
+        }
+        None => StaticRole {
+            db_name: needed("db_name", write.db_name)?,
+            username: needed("username", write.username)?,
+            paired_username: String::new(),
+            rotation_statements: Statements::default(),
+            credential_type: PASSWORD.to_owned(),
+            credential_config: CredentialConfig::default(),
+            skip_import_rotation: false,
+            rotate_on_read: false,
+            timing: Timing::default(),
+            current: None,
+            pending: None,
+            previous: None,
+            last_rotation: None,
+        },
+    };
+    if let Some(paired) = write.paired_username {
+        if paired == role.username {
+            return Err(Error::invalid("paired_username: must be another account than username"));
+        }
+        role.paired_username = paired;
+    }
+    if let Some(statements) = write.rotation_statements {
+        role.rotation_statements = statements;
+    }
+    if let Some(kind) = write.credential_type {
+        role::check_type(&kind)?;
+    }
+    if let Some(fields) = write.credential_config {
+        role.credential_config = CredentialConfig::read(fields.0)?;
+    }
+    if let Some(Flag(skip)) = write.skip_import_rotation {
+        role.skip_import_rotation = skip;
+    }
+    if let Some(Flag(on_read)) = write.rotate_on_read {
+        role.rotate_on_read = on_read;
+    }
+    role.timing.merge(Wished {
+        period: write.rotation_period,
+        schedule: write.rotation_schedule,
+        window: write.rotation_window,
+        disabled: write.disable_automated_rotation,
+    });
+    Ok(role)
+}
+
+/// A static role as it is shown: without passwords.
+#[derive(Serialize)]
+pub(crate) struct Shown {
+    db_name: String,
+    username: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    paired_username: String,
+    /// Which of the accounts is handed out now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    active_username: Option<String>,
+    rotation_statements: Statements,
+    credential_type: String,
+    credential_config: CredentialConfig,
+    skip_import_rotation: bool,
+    rotate_on_read: bool,
+    #[serde(flatten)]
+    timing: TimingShown,
+    last_vault_rotation: Option<Timestamp>,
+    #[serde(flatten)]
+    standing: Standing,
+}
+
+/// Only what is set: clients take a field that is there for the mode in force.
+#[derive(Serialize)]
+pub(crate) struct TimingShown {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rotation_period: Option<Ttl>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rotation_schedule: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rotation_window: Option<Ttl>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    disable_automated_rotation: bool,
+}
+
+impl From<Timing> for TimingShown {
+    fn from(timing: Timing) -> Self {
+        let scheduled = !timing.rotation_schedule.is_empty();
+        Self {
+            rotation_period: (!timing.rotation_period.is_zero()).then_some(timing.rotation_period),
+            rotation_window: scheduled.then_some(timing.rotation_window),
+            rotation_schedule: scheduled.then_some(timing.rotation_schedule),
+            disable_automated_rotation: timing.disable_automated_rotation,
+        }
+    }
+}
+
+pub(crate) async fn read<T: Targets>(cx: Call<T>, name: Name) -> Result<Option<Data<Shown>>, Error> {
+    let Some(role) = load(cx.view(), name.as_str()).await? else { return Ok(None) };
+    let status = cx.rotation(&format!("{STATIC}/{name}")).await?;
+    Ok(Some(Data(Shown {
+        active_username: role.current.map(|account| account.username),
+        db_name: role.db_name,
+        username: role.username,
+        paired_username: role.paired_username,
+        rotation_statements: role.rotation_statements,
+        credential_type: role.credential_type,
+        credential_config: role.credential_config,
+        skip_import_rotation: role.skip_import_rotation,
+        rotate_on_read: role.rotate_on_read,
+        timing: role.timing.into(),
+        last_vault_rotation: role.last_rotation,
+        standing: status.into(),
+    })))
+}
+
+/// Deletes a static role. The account stays in the database with its last password.
+pub(crate) async fn delete<T: Targets>(cx: Call<T>, name: Name) -> Result<Done, Error> {
+    let name = name.as_str();
+    if load(cx.view(), name).await?.is_some() {
+        cx.view().delete(&key(name));
+        cx.plan(&format!("{STATIC}/{name}"), None).await?;
+    }
+    Ok(Done)
+}
+
+pub(crate) async fn load(view: &View, name: &str) -> Result<Option<StaticRole>, Error> {
+    Ok(view.get_json(&key(name)).await?)
+}
+
+pub(crate) fn store(view: &View, name: &str, role: &StaticRole) -> Result<(), Error> {
+    Ok(view.put_json(&key(name), role)?)
+}
+
+pub(crate) fn key(name: &str) -> String {
+    format!("{FOLDER}{name}")
+}
+
+pub(crate) const FOLDER: &str = "static-roles/";
