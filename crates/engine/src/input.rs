@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use api::Name;
 use bytes::Bytes;
 use gate::Error;
-use serde::de::DeserializeOwned;
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 /// What a handler takes from the captures of its path.
@@ -57,8 +57,13 @@ impl<A: FromPath, B: FromPath> FromPath for (A, B) {
 
 /// Reads a JSON object (or nothing, for the empty object) into `T`. Also gives the names of top-level fields that `T`
 /// does not know. Errors name the field and never quote a value.
-pub fn parse_body<T: DeserializeOwned>(body: &[u8]) -> Result<(T, BTreeSet<String>), Error> {
-    let body = if body.iter().all(u8::is_ascii_whitespace) { b"{}" } else { body };
+pub fn parse_body<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<(T, BTreeSet<String>), Error> {
+    let body = match body.trim_ascii_start() {
+        [] => b"{}".as_slice(),
+        object @ [b'{', ..] => object,
+        // A struct would be read from an array, too.
+        _ => return Err(Error::invalid("failed to parse JSON input: the body must be an object")),
+    };
     let mut unknown = BTreeSet::new();
     let mut json = serde_json::Deserializer::from_slice(body);
     let mut note = |path: serde_ignored::Path<'_>| {

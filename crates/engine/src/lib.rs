@@ -13,6 +13,7 @@
 
 mod answer;
 mod cx;
+mod fields;
 mod input;
 mod routes;
 #[cfg(feature = "testing")]
@@ -51,6 +52,11 @@ impl Kind {
     /// An auth method.
     pub const fn auth<E: Engine>(name: &'static str, summary: &'static str) -> Self {
         Self { name, class: MountClass::Auth, summary, open: routes::open::<E> }
+    }
+
+    /// A secrets engine that is another one according to the mount's options; `open` makes it with [`backend`].
+    pub const fn choose(name: &'static str, summary: &'static str, open: fn(Opening) -> Arc<dyn Backend>) -> Self {
+        Self { name, class: MountClass::Secret, summary, open }
     }
 
     /// Makes the engine of a mount.

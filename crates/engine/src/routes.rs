@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use storage::BoxFuture;
 
-use crate::{Cx, Due, Engine, FromPath, IntoAnswer, Lease, Opening, Scope, input};
+use crate::{Cx, Due, Engine, FromPath, IntoAnswer, Lease, Opening, Scope, fields, input};
 
 type Erased<E, R> = Arc<dyn Fn(Arc<E>, Call) -> BoxFuture<'static, Result<R, Error>> + Send + Sync>;
 
@@ -40,8 +40,9 @@ impl<E: Engine> Routes<E> {
         summary: &'static str,
         handler: impl Handler<E, M>,
     ) -> Self {
-        let info = RouteInfo { verb, pattern, summary, open: false, sudo: false, existence: false, clear: &[] };
         let handler = Arc::new(handler);
+        let fields = handler.fields();
+        let info = RouteInfo { verb, pattern, summary, open: false, sudo: false, existence: false, clear: &[], fields };
         let captures = handler.captures();
         let handler: Erased<E, Answer> = Arc::new(move |engine, call| handler.answer(engine, call));
         self.entries.push(Entry { info, captures, handler, exists: None });
@@ -102,6 +103,11 @@ pub trait Handler<E, M>: Send + Sync + 'static {
     /// How many captures the pattern must have.
     fn captures(&self) -> usize;
 
+    /// The fields of the input, where a struct describes it.
+    fn fields(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Answers a call.
     fn answer(self: &Arc<Self>, engine: Arc<E>, call: Call) -> BoxFuture<'static, Result<Answer, Error>>;
 }
@@ -142,6 +148,10 @@ where
 {
     fn captures(&self) -> usize {
         P::CAPTURES
+    }
+
+    fn fields(&self) -> &'static [&'static str] {
+        fields::of::<B>()
     }
 
     fn answer(self: &Arc<Self>, engine: Arc<E>, call: Call) -> BoxFuture<'static, Result<Answer, Error>> {

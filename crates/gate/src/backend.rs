@@ -55,6 +55,8 @@ pub struct RouteInfo {
     pub existence: bool,
     /// Top-level keys of the reply that the audit log keeps in clear: issued names, never values.
     pub clear: &'static [&'static str],
+    /// The fields of the input, where a struct describes it.
+    pub fields: &'static [&'static str],
 }
 
 /// A route that was found.

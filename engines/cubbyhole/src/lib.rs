@@ -1,1 +1,0 @@
-//! Private storage of one token.
