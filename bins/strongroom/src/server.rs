@@ -127,7 +127,9 @@ async fn listen(core: &Arc<Core>, listener: &Listener) -> Result<Serving, String
 }
 
 fn announce(config: &Config, serving: &[Serving]) {
-    let scheme = |at: usize| if config.listeners.get(at).is_some_and(|listener| listener.tls.is_some()) { "https" } else { "http" };
+    let scheme = |at: usize| {
+        if config.listeners.get(at).is_some_and(|listener| listener.tls.is_some()) { "https" } else { "http" }
+    };
     for (at, serving) in serving.iter().enumerate() {
         tracing::info!("listening on {}://{}", scheme(at), serving.address());
     }

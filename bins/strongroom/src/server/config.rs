@@ -50,9 +50,24 @@ const DEFAULT_CACHE: u64 = 16 * 1024 * 1024;
 
 /// Keys of other programs' configurations that mean nothing here, and may stand there all the same.
 const IGNORED: &[&str] = &[
-    "api_addr", "backend", "cluster_addr", "disable_cache", "disable_clustering", "disable_mlock", "disable_performance_standby",
-    "enable_response_header_hostname", "ha_storage", "plugin_directory", "raw_storage_endpoint", "seal",
-    "service_registration", "telemetry", "ui", "license_path", "log_requests_level", "introspection_endpoint",
+    "api_addr",
+    "backend",
+    "cluster_addr",
+    "disable_cache",
+    "disable_clustering",
+    "disable_mlock",
+    "disable_performance_standby",
+    "enable_response_header_hostname",
+    "ha_storage",
+    "plugin_directory",
+    "raw_storage_endpoint",
+    "seal",
+    "service_registration",
+    "telemetry",
+    "ui",
+    "license_path",
+    "log_requests_level",
+    "introspection_endpoint",
 ];
 
 impl Config {
@@ -94,7 +109,8 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, String> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
-    let entries = std::fs::read_dir(path).map_err(|error| format!("cannot read the folder {}: {error}", path.display()))?;
+    let entries =
+        std::fs::read_dir(path).map_err(|error| format!("cannot read the folder {}: {error}", path.display()))?;
     let mut files: Vec<PathBuf> = entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
     files.retain(|file| file.extension().is_some_and(|ending| ending == "hcl" || ending == "json"));
     files.sort();
@@ -122,7 +138,8 @@ fn merge(into: &mut Map<String, Value>, from: Map<String, Value>) {
             (Some(known), "listener") => {
                 let mut all = blocks(known.take());
                 all.extend(blocks(value));
-                let all = all.into_iter().map(|(label, body)| Value::Object(Map::from_iter([(label, Value::Object(body))])));
+                let all =
+                    all.into_iter().map(|(label, body)| Value::Object(Map::from_iter([(label, Value::Object(body))])));
                 *known = Value::Array(all.collect());
             }
             _ => {
@@ -136,23 +153,24 @@ fn merge(into: &mut Map<String, Value>, from: Map<String, Value>) {
 fn blocks(value: Value) -> Vec<(String, Map<String, Value>)> {
     match value {
         Value::Array(items) => items.into_iter().flat_map(blocks).collect(),
-        Value::Object(map) => {
-            let bodies = |(label, body)| match body {
-                Value::Array(bodies) => bodies.into_iter().map(|body| (label, body)).collect::<Vec<(String, Value)>>(),
-                body => vec![(label, body)],
-            };
-            let bodies = map.into_iter().flat_map(|(label, body)| {
-                bodies((label.clone(), body)).into_iter().map(move |(_, body)| (label.clone(), body)).collect::<Vec<_>>()
-            });
-            bodies.filter_map(|(label, body)| body.as_object().cloned().map(|body| (label, body))).collect()
-        }
+        Value::Object(map) => map.into_iter().flat_map(|(label, body)| bodies(&label, body)).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// The bodies that stand under one label.
+fn bodies(label: &str, value: Value) -> Vec<(String, Map<String, Value>)> {
+    match value {
+        Value::Array(items) => items.into_iter().flat_map(|item| bodies(label, item)).collect(),
+        Value::Object(body) => vec![(label.to_owned(), body)],
         _ => Vec::new(),
     }
 }
 
 fn storage(map: &mut Map<String, Value>) -> Result<Storage, String> {
     let named = map.remove("storage").or_else(|| map.remove("backend"));
-    let mut found = blocks(named.ok_or("storage: name a store, such as: storage \"embedded\" { path = \"/var/lib/strongroom\" }")?);
+    let mut found =
+        blocks(named.ok_or("storage: name a store, such as: storage \"embedded\" { path = \"/var/lib/strongroom\" }")?);
     let Some((name, mut body)) = found.pop().filter(|_| found.is_empty()) else {
         return Err("storage: name exactly one store".to_owned());
     };
@@ -163,13 +181,16 @@ fn storage(map: &mut Map<String, Value>) -> Result<Storage, String> {
     if kind.name == "inmem" {
         return Ok(Storage::Memory);
     }
-    let path = text(&mut body, "path")?.ok_or_else(|| format!("storage \"{name}\": path is missing: name a directory"))?;
+    let path =
+        text(&mut body, "path")?.ok_or_else(|| format!("storage \"{name}\": path is missing: name a directory"))?;
     Ok(Storage::Embedded { path: path.into() })
 }
 
 fn listeners(map: &mut Map<String, Value>) -> Result<Vec<Listener>, String> {
     let Some(value) = map.remove("listener") else {
-        return Err("listener: name at least one, such as: listener \"tcp\" { address = \"127.0.0.1:8200\" … }".to_owned());
+        return Err(
+            "listener: name at least one, such as: listener \"tcp\" { address = \"127.0.0.1:8200\" … }".to_owned()
+        );
     };
     blocks(value).into_iter().map(|(kind, body)| listener(&kind, body)).collect()
 }
@@ -190,7 +211,8 @@ fn listener(kind: &str, mut body: Map<String, Value>) -> Result<Listener, String
             _ => return Err("listener \"tcp\": set tls_cert_file and tls_key_file, or tls_disable = true".to_owned()),
         }
     };
-    let max_request_size = number(&mut body, "max_request_size")?.map(|size| usize::try_from(size).unwrap_or(usize::MAX));
+    let max_request_size =
+        number(&mut body, "max_request_size")?.map(|size| usize::try_from(size).unwrap_or(usize::MAX));
     Ok(Listener { address, tls, max_request_size, max_request_duration: duration(&mut body, "max_request_duration")? })
 }
 

@@ -12,7 +12,11 @@ use super::{
 use crate::server_args::ServerArgs;
 
 pub(super) async fn serve(args: ServerArgs) -> Result<(), String> {
-    let certificates = if args.dev_tls { Some(Certificates::make(args.dev_tls_cert_dir.as_deref(), args.dev_listen_address)?) } else { None };
+    let certificates = if args.dev_tls {
+        Some(Certificates::make(args.dev_tls_cert_dir.as_deref(), args.dev_listen_address)?)
+    } else {
+        None
+    };
     let listener = Listener {
         address: args.dev_listen_address,
         tls: certificates.as_ref().map(|made| made.tls.clone()),
@@ -89,7 +93,8 @@ impl Certificates {
             Some(folder) => folder.to_owned(),
             None => std::env::temp_dir().join(format!("strongroom-dev-{}", std::process::id())),
         };
-        let wrong = |error: &dyn std::fmt::Display| format!("cannot make certificates in {}: {error}", folder.display());
+        let wrong =
+            |error: &dyn std::fmt::Display| format!("cannot make certificates in {}: {error}", folder.display());
         std::fs::create_dir_all(&folder).map_err(|error| wrong(&error))?;
         let made = make_pair(address).map_err(|error| wrong(&error))?;
         let path = |name| folder.join(name);
