@@ -3,6 +3,8 @@
 //! Everything here listens on a spare loopback port, keeps its files in a directory of its own, and is gone when the
 //! test that started it ends, however it ends. A part that cannot start fails the test with the reason.
 
+pub mod identity;
 /// A private PostgreSQL.
 pub mod postgres;
 pub mod server;
+pub mod wire;

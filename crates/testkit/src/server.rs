@@ -38,6 +38,11 @@ impl Server {
         Self::sealed(binary).initialized()
     }
 
+    /// Like [`Server::start`], with further lines of configuration.
+    pub fn start_with(binary: impl AsRef<Path>, config: &str) -> Self {
+        Self::prepared(binary, true, config).initialized()
+    }
+
     fn initialized(self) -> Self {
         let mut server = self;
         let made = server.call(Verb::Write, "sys/init", Some(&json!({ "secret_shares": 3, "secret_threshold": 2 })));
@@ -51,15 +56,15 @@ impl Server {
 
     /// Like [`Server::start`], but on plain HTTP: for measurements.
     pub fn start_plain(binary: impl AsRef<Path>) -> Self {
-        Self::prepared(binary, false).initialized()
+        Self::prepared(binary, false, "").initialized()
     }
 
     /// Starts a server that is not initialised yet.
     pub fn sealed(binary: impl AsRef<Path>) -> Self {
-        Self::prepared(binary, true)
+        Self::prepared(binary, true, "")
     }
 
-    fn prepared(binary: impl AsRef<Path>, tls: bool) -> Self {
+    fn prepared(binary: impl AsRef<Path>, tls: bool, more: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary directory");
         let port = spare_port();
         write_certificates(folder.path());
@@ -67,7 +72,7 @@ impl Server {
         let config = format!(
             "storage \"embedded\" {{ path = \"{at}/data\" }}\n\
              listener \"tcp\" {{\n  address = \"127.0.0.1:{port}\"\n  tls_cert_file = \"{at}/cert.pem\"\n  \
-             tls_key_file = \"{at}/key.pem\"\n  tls_disable = {}\n}}\nlog_level = \"info\"\n",
+             tls_key_file = \"{at}/key.pem\"\n  tls_disable = {}\n}}\nlog_level = \"info\"\n{more}\n",
             !tls
         );
         std::fs::write(folder.path().join("config.hcl"), config).expect("the configuration is written");
@@ -109,6 +114,12 @@ impl Server {
             assert!(started.elapsed() < PATIENCE, "the server does not answer: {}", self.log());
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// Takes over key shares and a root token, after a test has initialised or rekeyed the server by itself.
+    pub fn set_keys(&mut self, keys: Vec<String>, root_token: &str) {
+        self.keys = keys;
+        self.root_token = root_token.to_owned();
     }
 
     /// Gives two key shares.
