@@ -36,5 +36,5 @@ deny: ## licences, sources and banned crates (where cargo-deny is installed)
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny --locked check bans licenses sources; \
 	else echo "cargo-deny is not installed: licences, sources and bans are not checked"; fi
 
-bench: build ## measure; prints figures, passes or fails nothing
-	./bench/run.sh
+bench: build ## measure, each figure against a limit or a peer of the same run
+	cargo run --release --locked --package strongroom-bench

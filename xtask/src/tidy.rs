@@ -82,6 +82,9 @@ const FAMILIES: &[(&str, bool)] = &[
     ("bins", false),
 ];
 
+/// Crates that belong to no family.
+const ALONE: &[&str] = &["bench", "xtask"];
+
 impl Tree {
     /// Reads everything below `root`, except what is built and what git keeps for itself.
     pub(crate) fn read(root: &Path) -> io::Result<Self> {
@@ -95,7 +98,8 @@ impl Tree {
         let manifests = files.iter().filter_map(|file| file.path.strip_suffix("/Cargo.toml").zip(Some(file)));
         let crates =
             manifests.map(|(folder, file)| Crate { folder: folder.to_owned(), manifest: Manifest::of(&file.text) });
-        let crates = crates.filter(|found| found.family().is_some() || found.folder == "xtask").collect();
+        let crates =
+            crates.filter(|found| found.family().is_some() || ALONE.contains(&found.folder.as_str())).collect();
         Self { files, crates }
     }
 

@@ -41,6 +41,7 @@ impl Ballot {
 
 fn combine(shares: &[KeyShare]) -> Result<SealKey, Error> {
     let restored = match shares {
+        // EXPOSE: the only share is the key, the others are combined into it.
         [only] => SealKey::from_slice(only.expose()),
         _ => {
             let shares: Vec<&[u8]> = shares.iter().map(KeyShare::expose).collect();

@@ -52,6 +52,7 @@ impl KeyShare {
 
     /// Whether both are the same, in constant time.
     pub(crate) fn matches(&self, other: &Self) -> bool {
+        // EXPOSE: compared, in constant time.
         self.0.matches(other.expose())
     }
 }

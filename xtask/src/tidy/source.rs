@@ -101,7 +101,8 @@ pub(super) fn exposures(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
-fn is_test_path(path: &str) -> bool {
+/// Whether what lies at this path is for tests or measurements, and in no program that users run.
+pub(super) fn is_test_path(path: &str) -> bool {
     let folders = ["tests", "testing", "examples", "benches", "bench", "fuzz", "testkit"];
     let name = path.rsplit('/').next().unwrap_or_default();
     path.split('/').any(|part| folders.contains(&part)) || name == "tests.rs" || name.ends_with("_tests.rs")

@@ -48,7 +48,7 @@ pub(super) fn map(tree: &Tree) -> Vec<Finding> {
 /// The folder that a row of the map is about.
 fn row(line: &str) -> Option<&str> {
     let (folder, _) = line.strip_prefix("| `")?.split_once("` |")?;
-    folder.contains('/').then_some(folder).or((folder == "xtask").then_some(folder))
+    (folder.contains('/') || super::ALONE.contains(&folder)).then_some(folder)
 }
 
 /// The package that lies in a folder.
@@ -91,7 +91,8 @@ pub(super) fn reasons(tree: &Tree) -> Vec<Finding> {
 
 pub(super) fn only(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for found in &tree.crates {
+    let programs = tree.crates.iter().filter(|found| !super::source::is_test_path(&found.folder));
+    for found in programs {
         for dependency in found.manifest.dependencies().filter(|found| found.is_normal) {
             let rule = ONLY.iter().find(|(name, _, _)| *name == dependency.name);
             let Some((name, _, why)) = rule.filter(|(_, may, _)| !may.contains(&found.folder.as_str())) else {
