@@ -25,7 +25,9 @@ pub(crate) fn serve() -> Result<()> {
             let service = service_fn(move |_: Request<Incoming>| {
                 let body = body.clone();
                 async move {
-                    let reply = Response::builder().header("content-type", "application/json").header("cache-control", "no-store");
+                    let reply = Response::builder()
+                        .header("content-type", "application/json")
+                        .header("cache-control", "no-store");
                     Ok::<_, Infallible>(reply.body(Full::new(body)).unwrap_or_default())
                 }
             });

@@ -20,11 +20,17 @@ pub(crate) fn run(binary: &Path) -> Result<()> {
     postgres.psql("GRANT readers TO bench_admin WITH ADMIN OPTION");
     let server = Server::start_plain(binary);
     server.must_write("sys/mounts/database", json!({ "type": "database" }));
-    let url = format!("postgresql://{{{{username}}}}:{{{{password}}}}@127.0.0.1:{}/postgres?sslmode=disable", postgres.port());
-    server.must_write("database/config/bench", json!({
-        "plugin_name": "postgresql-database-plugin", "connection_url": url, "username": "bench_admin",
-        "password": "bench-password", "allowed_roles": "*", "max_open_connections": AT_ONCE,
-    }));
+    let url = format!(
+        "postgresql://{{{{username}}}}:{{{{password}}}}@127.0.0.1:{}/postgres?sslmode=disable",
+        postgres.port()
+    );
+    server.must_write(
+        "database/config/bench",
+        json!({
+            "plugin_name": "postgresql-database-plugin", "connection_url": url, "username": "bench_admin",
+            "password": "bench-password", "allowed_roles": "*", "max_open_connections": AT_ONCE,
+        }),
+    );
     server.must_write("database/roles/reader", json!({
         "db_name": "bench", "default_ttl": "1h",
         "creation_statements": "CREATE ROLE \"{{name}}\" LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}'; GRANT readers TO \"{{name}}\";",
@@ -50,7 +56,9 @@ async fn raw(port: u16) -> Result<f64> {
     let started = Instant::now();
     let mut tasks = Vec::new();
     for connection in 0..AT_ONCE {
-        let config = format!("host=127.0.0.1 port={port} user=bench_admin password=bench-password dbname=postgres sslmode=disable");
+        let config = format!(
+            "host=127.0.0.1 port={port} user=bench_admin password=bench-password dbname=postgres sslmode=disable"
+        );
         let (client, driver) = tokio_postgres::connect(&config, NoTls).await.context("a raw connection")?;
         tokio::spawn(driver);
         let stamp = started.elapsed().as_nanos();

@@ -14,7 +14,10 @@ pub(crate) fn run(binary: &Path) -> Result<()> {
     let mut server = Server::start_plain(binary);
     server.must_write("sys/mounts/kv", json!({ "type": "kv-v2" }));
     server.must_write("sys/mounts/database", json!({ "type": "database" }));
-    server.must_write("sys/audit/file", json!({ "type": "file", "options": { "file_path": server.folder().join("audit.log") } }));
+    server.must_write(
+        "sys/audit/file",
+        json!({ "type": "file", "options": { "file_path": server.folder().join("audit.log") } }),
+    );
     let mut starts = Vec::new();
     for _ in 0..ROUNDS {
         server.stop();

@@ -44,7 +44,8 @@ fn start_and_unseal(server: &mut Server) -> Result<f64> {
 fn fill(server: &Server) -> Result<()> {
     const CLIENTS: usize = 64;
     let address = server.address().trim_start_matches("http://").to_owned();
-    let ask = load::request("POST", "/v1/auth/token/create", server.root_token(), r#"{"policies":["none"],"ttl":"24h"}"#);
+    let ask =
+        load::request("POST", "/v1/auth/token/create", server.root_token(), r#"{"policies":["none"],"ttl":"24h"}"#);
     let runtime = tokio::runtime::Runtime::new()?;
     let mut made = 0;
     while made < LEASES {

@@ -20,10 +20,19 @@ const ROUNDS: usize = 3;
 
 pub(crate) fn run(binary: &Path) -> Result<()> {
     let server = Server::start_plain(binary);
-    server.must_write("sys/audit/file", json!({ "type": "file", "options": { "file_path": server.folder().join("audit.log") } }));
+    server.must_write(
+        "sys/audit/file",
+        json!({ "type": "file", "options": { "file_path": server.folder().join("audit.log") } }),
+    );
     server.must_write("sys/mounts/kv", json!({ "type": "kv-v2" }));
-    server.must_write("kv/data/app/db", json!({ "data": { "username": "app", "password": "correct horse battery staple", "host": "db.internal" } }));
-    server.must_write("sys/policies/acl/app", json!({ "policy": "path \"kv/data/app/*\" { capabilities = [\"read\"] }" }));
+    server.must_write(
+        "kv/data/app/db",
+        json!({ "data": { "username": "app", "password": "correct horse battery staple", "host": "db.internal" } }),
+    );
+    server.must_write(
+        "sys/policies/acl/app",
+        json!({ "policy": "path \"kv/data/app/*\" { capabilities = [\"read\"] }" }),
+    );
     let made = server.must_write("auth/token/create", json!({ "policies": ["app"], "ttl": "1h" }));
     let token = made["auth"]["client_token"].as_str().context("a token")?.to_owned();
     let address = server.address().trim_start_matches("http://").to_owned();
@@ -48,9 +57,14 @@ pub(crate) fn run(binary: &Path) -> Result<()> {
     let measure = |address: &str, pid: u32| -> Result<f64> {
         let ask = ask.clone();
         let before = cpu_seconds(pid)?;
-        let seen = runtime.block_on(load::run(address, CONNECTIONS, DURATION, "HTTP/1.1 200", move |_, _| ask.clone()))?;
+        let seen =
+            runtime.block_on(load::run(address, CONNECTIONS, DURATION, "HTTP/1.1 200", move |_, _| ask.clone()))?;
         let used = cpu_seconds(pid)? - before;
-        println!("   {:>8.0} requests/s, {:>5.1} µs of processor each", seen.per_second(), used * 1e6 / seen.requests as f64);
+        println!(
+            "   {:>8.0} requests/s, {:>5.1} µs of processor each",
+            seen.per_second(),
+            used * 1e6 / seen.requests as f64
+        );
         Ok(seen.requests as f64 / used)
     };
     let pid = server.pid().context("the server runs")?;

@@ -22,15 +22,27 @@ pub(crate) fn run(binary: &Path) -> Result<()> {
     let token = server.root_token().to_owned();
     let runtime = tokio::runtime::Runtime::new()?;
     let raw_before = sync_rate(server.folder())?;
-    let counted = |name: &str| -> Option<f64> { server.must_read("sys/internal/counters/storage")[name].as_f64() };
+    let counted = |name: &str| -> Option<f64> {
+        let reply = server.send(server.root_token(), api::Verb::Read, "sys/metrics", None).ok()?;
+        let text = String::from_utf8_lossy(&reply.raw).into_owned();
+        let line =
+            text.lines().find_map(|line| line.strip_prefix(&format!("strongroom_storage_{name} ")).map(str::to_owned));
+        line?.parse().ok()
+    };
     let (commits, syncs) = (counted("commits"), counted("syncs"));
     let seen = runtime.block_on(load::run(&address, CLIENTS, DURATION, "HTTP/1.1 200", move |connection, count| {
         let path = format!("/v1/kv/data/load/{connection}/{}", count % 100);
         load::request("POST", &path, &token, r#"{"data":{"value":"0123456789abcdef0123456789abcdef0123456789abcdef"}}"#)
     }))?;
     let raw = (raw_before + sync_rate(server.folder())?) / 2.0;
-    println!("   raw syncs: {raw:.0}/s; durable writes: {:.0}/s; writes per raw sync: {:.1}", seen.per_second(), seen.per_second() / raw);
-    if let (Some(commits), Some(syncs), Some(commits_after), Some(syncs_after)) = (commits, syncs, counted("commits"), counted("syncs")) {
+    println!(
+        "   raw syncs: {raw:.0}/s; durable writes: {:.0}/s; writes per raw sync: {:.1}",
+        seen.per_second(),
+        seen.per_second() / raw
+    );
+    if let (Some(commits), Some(syncs), Some(commits_after), Some(syncs_after)) =
+        (commits, syncs, counted("commits"), counted("syncs"))
+    {
         verdict("commits per sync", (commits_after - commits) / (syncs_after - syncs), 20.0, true);
     }
     Ok(())

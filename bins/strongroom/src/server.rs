@@ -8,7 +8,7 @@ use std::{io::Write, path::Path, process::ExitCode, sync::Arc, time::Duration};
 use clock::Clock;
 use secret::SecretString;
 use storage::Store;
-use strongroom_core::{Core, Settings};
+use strongroom_core::{Core, Counters, Settings};
 use strongroom_http::{ListenerConfig, Serving};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -55,8 +55,8 @@ async fn serve(args: &ServerArgs) -> Result<(), String> {
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    let store = open(&config.storage)?;
-    let core = core(store, &config).await?;
+    let (store, counters) = open(&config.storage)?;
+    let core = core(store, counters, &config).await?;
     let mut serving = Vec::new();
     for listener in &config.listeners {
         serving.push(listen(&core, listener).await?);
@@ -81,17 +81,29 @@ fn log_to_stderr(level: &str, json: bool) {
     let _ = if json { log.json().try_init() } else { log.try_init() };
 }
 
-fn open(storage: &Storage) -> Result<Arc<dyn Store>, String> {
+/// The store, and what it counts.
+fn open(storage: &Storage) -> Result<(Arc<dyn Store>, Option<Counters>), String> {
     match storage {
-        Storage::Memory => Ok(store_memory::Memory::new()),
+        Storage::Memory => Ok((store_memory::Memory::new(), None)),
         Storage::Embedded { path } => {
             let opened = store_embedded::Embedded::open(path, store_embedded::Options::default());
-            Ok(opened.map_err(|error| error.to_string())?)
+            let store = opened.map_err(|error| error.to_string())?;
+            let counted = Arc::clone(&store);
+            let counters: Counters = Arc::new(move || {
+                let stats = counted.stats();
+                vec![
+                    ("commits", stats.commits),
+                    ("syncs", stats.syncs),
+                    ("bytes", stats.bytes),
+                    ("conflicts", stats.conflicts),
+                ]
+            });
+            Ok((store, Some(counters)))
         }
     }
 }
 
-async fn core(store: Arc<dyn Store>, config: &Config) -> Result<Arc<Core>, String> {
+async fn core(store: Arc<dyn Store>, storage_counters: Option<Counters>, config: &Config) -> Result<Arc<Core>, String> {
     let limits = mounts::Limits {
         default_ttl: config.default_lease_ttl.unwrap_or(mounts::DEFAULT_TTL),
         max_ttl: config.max_lease_ttl.unwrap_or(mounts::MAX_TTL),
@@ -109,6 +121,7 @@ async fn core(store: Arc<dyn Store>, config: &Config) -> Result<Arc<Core>, Strin
         storage_type,
         allow_audit_log_prefixing: config.allow_audit_log_prefixing,
         journal_directory,
+        storage_counters,
         cache_bytes: config.cache_bytes,
     };
     Core::new(store, Clock::system(), settings).await.map_err(|error| error.to_string())

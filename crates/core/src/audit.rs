@@ -55,8 +55,7 @@ impl Recorder {
         let parts = Parts::new(facts);
         let auth = parts.auth(facts);
         let request = parts.request(facts);
-        let entry =
-            Entry::request(self.running.clock.now(), &request).auth(auth.as_ref()).error(error);
+        let entry = Entry::request(self.running.clock.now(), &request).auth(auth.as_ref()).error(error);
         self.write(&entry).await
     }
 
@@ -69,10 +68,8 @@ impl Recorder {
         let request = parts.request(facts);
         let made = success.and_then(|success| success.auth.as_deref()).map(made);
         let response = success.map(|success| response(facts, success, made.as_ref()));
-        let entry = Entry::response(self.running.clock.now(), &request, response.as_ref())
-            .auth(auth.as_ref())
-            .error(error)
-            ;
+        let entry =
+            Entry::response(self.running.clock.now(), &request, response.as_ref()).auth(auth.as_ref()).error(error);
         self.write(&entry).await
     }
 

@@ -7,6 +7,7 @@ mod audit;
 mod audit_devices;
 mod cubbyhole;
 mod dev;
+mod metrics;
 mod passwords;
 mod pipeline;
 mod policies;
@@ -50,9 +51,14 @@ pub struct Settings {
     pub allow_audit_log_prefixing: bool,
     /// Where an audit journal may lie if its options do not say; `None` demands the option.
     pub journal_directory: Option<PathBuf>,
+    /// What the store counts, by name; for `sys/metrics`.
+    pub storage_counters: Option<Counters>,
     /// How many bytes of decrypted entries are kept in memory.
     pub cache_bytes: u64,
 }
+
+/// Gives names with counts, as they are at the moment.
+pub type Counters = Arc<dyn Fn() -> Vec<(&'static str, u64)> + Send + Sync>;
 
 /// The server without its listeners.
 pub struct Core {

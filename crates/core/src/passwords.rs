@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use password_policy::PasswordPolicy;
 use gate::Error;
+use password_policy::PasswordPolicy;
 use secret::SecretString;
 use storage::{Key, Store, Tx};
 

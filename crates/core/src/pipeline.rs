@@ -31,6 +31,7 @@ impl Running {
         if let Some(token) = services.spent_token() {
             self.end_spent(token).await;
         }
+        self.metrics.request(outcome.is_ok());
         Reply { id, outcome }
     }
 

@@ -19,7 +19,8 @@ use storage::{BoxFuture, Store, Tx};
 use tokens::{Liveness, TokenEngine, Tokens};
 
 use crate::{
-    Core, Settings, audit::Act, cubbyhole::Cubbyhole, policies::Policies, services::RequestServices, sys::System,
+    Core, Settings, audit::Act, cubbyhole::Cubbyhole, metrics::Metrics, policies::Policies, services::RequestServices,
+    sys::System,
 };
 
 /// The services over the open barrier.
@@ -28,6 +29,7 @@ pub(crate) struct Running {
     pub(crate) barrier: Arc<Unsealed>,
     pub(crate) clock: Clock,
     pub(crate) settings: Settings,
+    pub(crate) metrics: Metrics,
     pub(crate) audit: Broker,
     pub(crate) journals: Mutex<BTreeMap<String, (Arc<Reader>, [u8; 32])>>,
     pub(crate) leases: Arc<Leases>,
@@ -56,6 +58,7 @@ impl Running {
             core: Arc::downgrade(core),
             policies: Policies::open(Arc::clone(&store)).await?,
             rotations: Rotations::new(Arc::clone(&store), clock.clone()),
+            metrics: Metrics::new(),
             audit: Broker::new(clock.clone(), audit::Settings::default()),
             journals: Mutex::default(),
             tasks: Mutex::default(),
@@ -201,6 +204,7 @@ impl Running {
             Ok(()) => tx.commit().await.map(drop).map_err(Error::from),
             Err(error) => Err(error),
         };
+        self.metrics.revocation(result.is_ok());
         let error = result.as_ref().err().map(ToString::to_string).unwrap_or_default();
         let act = Act {
             operation: "revoke",
@@ -241,6 +245,7 @@ impl Running {
             Err(error) => Err(error),
         };
         let error = result.as_ref().err().map(ToString::to_string).unwrap_or_default();
+        self.metrics.rotation(result.is_ok());
         let path = format!("{}{}", mounted.info.path, item.id);
         let act = Act {
             operation: "rotate",

@@ -5,8 +5,8 @@ use std::sync::{Arc, OnceLock};
 use api::Operation;
 use clock::{Clock, Timestamp};
 use gate::{
-    Authenticate, Authorise, Caller, Decision, Endpoint, Error, IntentSpec, LeaseCall, LeaseId, MountInfo, Plan, Refusal, Request,
-    RotationStatus, Route, Rule, Services, Target, TokenId,
+    Authenticate, Authorise, Caller, Decision, Endpoint, Error, IntentSpec, LeaseCall, LeaseId, MountInfo, Plan,
+    Refusal, Request, RotationStatus, Route, Rule, Services, Target, TokenId,
 };
 use parking_lot::Mutex;
 use policy::{Acl, Ask, RequestParameters};

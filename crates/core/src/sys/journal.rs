@@ -12,13 +12,10 @@ use serde_json::Value;
 use super::{Cx, Routes, System, Verb, running};
 
 pub(super) fn routes(routes: Routes<System>) -> Routes<System> {
-    routes.on(Verb::Read, "audit-journal/holder", "Show who held an issued user name, and when.", holder)
-        .on(Verb::Read, "audit-journal/query", "Search the audit journal.", query).on(
-        Verb::Read,
-        "audit-journal/verify",
-        "Check that the audit journal was not tampered with.",
-        verify,
-    )
+    routes
+        .on(Verb::Read, "audit-journal/holder", "Show who held an issued user name, and when.", holder)
+        .on(Verb::Read, "audit-journal/query", "Search the audit journal.", query)
+        .on(Verb::Read, "audit-journal/verify", "Check that the audit journal was not tampered with.", verify)
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -5,6 +5,7 @@ mod capabilities;
 mod internal;
 mod journal;
 mod leases;
+mod metrics;
 mod mounts;
 mod policies;
 mod quotas;
@@ -60,6 +61,7 @@ impl Engine for System {
         let routes = wrapping::routes(routes);
         let routes = tools::routes(routes);
         let routes = quotas::routes(routes);
+        let routes = metrics::routes(routes);
         rotation::routes(routes)
     }
 }

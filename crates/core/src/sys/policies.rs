@@ -2,8 +2,8 @@
 
 use api::Name;
 use engine::{Answer, Data, Done, Keys};
-use password_policy::PasswordPolicy;
 use gate::Error;
+use password_policy::PasswordPolicy;
 use policy::{MountKind, Policy, PolicyName};
 use secret::Disclosed;
 use serde::{Deserialize, Serialize};

@@ -40,6 +40,10 @@ impl Server {
     }
 
     pub async fn with(change: impl FnOnce(&mut ListenerConfig)) -> Self {
+        Self::at(clock::Clock::system(), change).await
+    }
+
+    pub async fn at(clock: clock::Clock, change: impl FnOnce(&mut ListenerConfig)) -> Self {
         let settings = Settings {
             kinds: &[],
             limits: mounts::Limits { default_ttl: mounts::DEFAULT_TTL, max_ttl: mounts::MAX_TTL },
@@ -49,9 +53,10 @@ impl Server {
             storage_type: "inmem",
             allow_audit_log_prefixing: false,
             journal_directory: None,
+            storage_counters: None,
             cache_bytes: 1 << 20,
         };
-        let core = Core::new(store_memory::Memory::new(), clock::Clock::system(), settings).await.unwrap();
+        let core = Core::new(store_memory::Memory::new(), clock, settings).await.unwrap();
         let mut config = ListenerConfig::new(SocketAddr::from(([127, 0, 0, 1], 0)));
         change(&mut config);
         let serving = serve(Arc::clone(&core), config).await.unwrap();
