@@ -59,12 +59,7 @@ impl Wire {
 
     /// The same server with another token, on another connection.
     pub fn with_token(&self, token: &str) -> Self {
-        Self {
-            address: self.address.clone(),
-            tls: self.tls.clone(),
-            token: token.to_owned(),
-            open: Mutex::default(),
-        }
+        Self { address: self.address.clone(), tls: self.tls.clone(), token: token.to_owned(), open: Mutex::default() }
     }
 
     /// The token that is sent.
