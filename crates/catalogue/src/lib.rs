@@ -3,13 +3,26 @@
 //! To add a kind, add its folder, its line here, and its dependency in this crate's manifest. The tests walk the lists.
 
 use engine::Kind;
+use engine_database::{Targets, target::DatabaseKind};
 
 /// The secrets engines and auth methods, sorted by class and name.
 pub const KINDS: &[Kind] = &[
     // Auth methods.
     auth_approle::KIND,
     auth_jwt::KIND,
+    // Secrets engines.
+    engine_database::kind::<Databases>(),
 ];
+
+/// The databases in which users can be made, sorted by name.
+pub const DATABASES: &[DatabaseKind] = &[database_postgresql::KIND];
+
+/// Hands the list of databases to the database engine.
+struct Databases;
+
+impl Targets for Databases {
+    const KINDS: &'static [DatabaseKind] = DATABASES;
+}
 
 /// The stores that a configuration can name.
 pub const STORES: &[StoreKind] = &[
@@ -50,7 +63,7 @@ mod tests {
     #[test]
     fn every_kind_has_a_readme_with_the_headings_of_its_family() {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        let folders = ["auth-methods/approle", "auth-methods/jwt"];
+        let folders = ["auth-methods/approle", "auth-methods/jwt", "engines/database"];
         assert_eq!(folders.len(), KINDS.len());
         for folder in folders {
             let readme = std::fs::read_to_string(root.join(folder).join("README.md")).expect(folder);
