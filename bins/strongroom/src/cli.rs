@@ -214,6 +214,8 @@ fn run(program: Program, cli: Cli) -> ExitCode {
     // The server brings its own threads.
     let ask = match cli.command {
         Command::Server(args) => return crate::server::run(args),
+        // The supervisor must not have a thread yet.
+        Command::Run(args) => return crate::run::run(args, &cli.globals),
         Command::Ask(ask) => ask,
     };
     let hints = program == Program::Strongroom;

@@ -30,6 +30,7 @@ use crate::{failure::Outcome, session::Session};
 #[allow(clippy::large_enum_variant, reason = "there is one of them in a run")]
 pub(crate) enum Command {
     Server(crate::server_args::ServerArgs),
+    Run(crate::run::Run),
     #[command(flatten)]
     Ask(Ask),
 }

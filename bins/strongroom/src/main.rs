@@ -10,6 +10,7 @@ mod commands;
 mod failure;
 mod input;
 mod output;
+mod run;
 mod server;
 mod server_args;
 mod session;

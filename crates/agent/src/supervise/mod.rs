@@ -209,14 +209,19 @@ impl Error {
     }
 }
 
+/// Whether this process was started by [`front`] to be the guardian.
+pub fn is_guardian() -> bool {
+    std::env::var_os(link::VARIABLE).is_some()
+}
+
 /// Says something on standard error. That nobody listens is no reason to end.
-pub(crate) fn say(message: &dyn std::fmt::Display) {
+pub fn say(message: &dyn std::fmt::Display) {
     use std::io::Write as _;
     let _ = writeln!(std::io::stderr(), "strongroom: {message}");
 }
 
 /// An error with all its causes, on one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(next) = cause {

@@ -12,11 +12,21 @@ use std::{
 
 pub mod pty;
 
-/// The `supervise` example, which cargo builds beside the tests.
+/// The `supervise` example, which `cargo test` builds beside the tests, but `cargo test --test NAME` does not.
 pub fn supervise() -> PathBuf {
+    const REMEDY: &str = "run `cargo build -p strongroom-agent --examples`";
     let tests = std::env::current_exe().unwrap();
     let path = tests.parent().unwrap().parent().unwrap().join("examples/supervise");
-    assert!(path.exists(), "{} is missing; `cargo test -p strongroom-agent` builds it", path.display());
+    let built = std::fs::metadata(&path).and_then(|meta| meta.modified());
+    let built = built.unwrap_or_else(|_| panic!("{} is missing; {REMEDY}", path.display()));
+    let sources = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    for folder in ["src/supervise", "src/deliver", "src/mask", "src", "examples"] {
+        for file in std::fs::read_dir(sources.join(folder)).into_iter().flatten().flatten() {
+            let changed = file.metadata().unwrap().modified().unwrap();
+            let is_source = file.path().extension().is_some_and(|extension| extension == "rs");
+            assert!(!is_source || changed <= built, "{} is older than {:?}; {REMEDY}", path.display(), file.path());
+        }
+    }
     path
 }
 
