@@ -58,7 +58,7 @@ where
     } else {
         let mut builder = http1::Builder::new();
         // The time for a head is kept below: hyper's own would also end connections that are merely idle.
-        builder.timer(TokioTimer::new()).header_read_timeout(None).max_header_size(HEAD).pipeline_flush(true);
+        builder.timer(TokioTimer::new()).header_read_timeout(None).max_header_size(HEAD);
         drive(builder.serve_connection(io, service), &activity, &exchange).await;
     }
 }

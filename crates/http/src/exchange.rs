@@ -14,7 +14,7 @@ use futures::FutureExt;
 use gate::{Error, RequestId};
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
-use strongroom_core::{Core, Reply};
+use strongroom_core::Core;
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
@@ -94,24 +94,24 @@ impl Exchange {
 
 /// A request that the core has begun. If nobody waits for it any more, because the client hung up or the time is over, it
 /// goes on by itself: it may have written to a database or to the audit log, and must come to its end there.
-struct Carried {
-    work: Option<Work>,
+struct Carried<T: Send + 'static> {
+    work: Option<Work<T>>,
     id: RequestId,
     alive: Alive,
     most: Duration,
 }
 
-type Work = Pin<Box<dyn Future<Output = Result<Reply, Box<dyn Any + Send>>> + Send>>;
+type Work<T> = Pin<Box<dyn Future<Output = Result<T, Box<dyn Any + Send>>> + Send>>;
 
-impl Carried {
-    fn new(id: RequestId, alive: Alive, most: Duration, work: impl Future<Output = Reply> + Send + 'static) -> Self {
+impl<T: Send + 'static> Carried<T> {
+    fn new(id: RequestId, alive: Alive, most: Duration, work: impl Future<Output = T> + Send + 'static) -> Self {
         // Whatever a handler held is dropped by the unwinding; shared state is behind locks that are not poisoned.
         Self { work: Some(Box::pin(AssertUnwindSafe(work).catch_unwind())), id, alive, most }
     }
 }
 
-impl Future for Carried {
-    type Output = Result<Reply, Fault>;
+impl<T: Send + 'static> Future for Carried<T> {
+    type Output = Result<T, Fault>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Some(work) = &mut self.work else {
@@ -123,7 +123,7 @@ impl Future for Carried {
     }
 }
 
-impl Drop for Carried {
+impl<T: Send + 'static> Drop for Carried<T> {
     fn drop(&mut self) {
         let Some(work) = self.work.take() else { return };
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };

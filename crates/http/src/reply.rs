@@ -83,7 +83,7 @@ pub(crate) fn success(id: &RequestId, mut success: Success) -> Response<ReplyBod
         }
         Content::Empty if says_nothing(&success) => match success.status {
             None | Some(204) => (204, JSON, Rest::Whole(Bytes::new())),
-            Some(400..) => (400, JSON, Rest::Whole(Bytes::from_static(NO_ERRORS))),
+            Some(400..) => (200, JSON, Rest::Whole(Bytes::from_static(NO_ERRORS))),
             Some(_) => (200, JSON, Rest::Whole(envelope(id, &success, None))),
         },
         Content::Empty => (200, JSON, Rest::Whole(envelope(id, &success, None))),

@@ -46,7 +46,8 @@ impl Head {
     /// Checks a head; `None` is the page at `/`.
     pub(crate) fn parse(parts: &Parts, peer: SocketAddr, config: &ListenerConfig) -> Result<Option<Self>, Fault> {
         let path = parts.uri.path();
-        let Some(path) = path.strip_prefix("/v1/") else {
+        // The slash behind the prefix stays: one leading slash is dropped with the check, a second one is a fault.
+        let Some(path) = path.strip_prefix("/v1").filter(|path| path.starts_with('/')) else {
             return match path {
                 "/" if matches!(parts.method, Method::GET | Method::HEAD) => Ok(None),
                 _ => Err(Error::NoRoute("there is nothing at this path; the API lies below /v1/".to_owned()).into()),

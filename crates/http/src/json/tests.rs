@@ -119,9 +119,10 @@ fn faults_do_not_tell_the_content() {
     }
 }
 
-/// Valid as serde_json sees it, which has a limit of its own for depth and for numbers.
-fn valid(text: &str) -> bool {
-    serde_json::from_str::<serde_json::Value>(text).is_ok()
+/// Valid as serde_json sees it, but for numbers that are too large for it: the grammar allows them.
+fn valid(text: &[u8]) -> bool {
+    let parsed = serde_json::from_slice::<serde_json::Value>(text);
+    parsed.map_or_else(|error| error.to_string().starts_with("number out of range"), |_| true)
 }
 
 proptest! {
@@ -138,7 +139,7 @@ proptest! {
         let text = pieces.concat();
         match scan(text.as_bytes()) {
             Ok(Shape::Empty) => prop_assert!(text.trim().is_empty()),
-            found => prop_assert_eq!(found.is_ok(), valid(&text), "{:?}", text),
+            found => prop_assert_eq!(found.is_ok(), valid(text.as_bytes()), "{:?}", text),
         }
     }
 
@@ -146,7 +147,7 @@ proptest! {
     fn agrees_with_serde_json_on_any_text(text in "\\PC{0,24}") {
         match scan(text.as_bytes()) {
             Ok(Shape::Empty) => prop_assert!(text.trim().is_empty()),
-            found => prop_assert_eq!(found.is_ok(), valid(&text), "{:?}", text),
+            found => prop_assert_eq!(found.is_ok(), valid(text.as_bytes()), "{:?}", text),
         }
     }
 
@@ -161,10 +162,9 @@ proptest! {
             2 => { text.remove(at); }
             _ => text.insert(at, byte),
         }
-        let expected = serde_json::from_slice::<serde_json::Value>(&text).is_ok();
         match scan(&text) {
             Ok(Shape::Empty) => prop_assert!(text.trim_ascii().is_empty()),
-            found => prop_assert_eq!(found.is_ok(), expected, "{:?}", String::from_utf8_lossy(&text)),
+            found => prop_assert_eq!(found.is_ok(), valid(&text), "{:?}", String::from_utf8_lossy(&text)),
         }
     }
 
