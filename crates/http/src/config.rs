@@ -20,6 +20,9 @@ pub struct ListenerConfig {
     pub tls: Option<Tls>,
     /// The greatest body in bytes. 33,554,432.
     pub max_request_size: usize,
+    /// How many bytes all bodies beyond 64 KiB may take together; more such bodies are refused for the moment.
+    /// 268,435,456.
+    pub max_large_bodies: usize,
     /// How long a request may take, from its head to the head of its reply. 90 seconds.
     pub max_request_duration: Duration,
     /// How long the head of a request may take to arrive, and a TLS handshake to end. 10 seconds.
@@ -43,6 +46,7 @@ impl ListenerConfig {
             address,
             tls: None,
             max_request_size: 33_554_432,
+            max_large_bodies: 268_435_456,
             max_request_duration: Duration::from_secs(90),
             header_read_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(300),

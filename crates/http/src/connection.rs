@@ -34,7 +34,7 @@ pub(crate) async fn serve<S>(exchange: Arc<Exchange>, alive: Alive, peer: Socket
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let activity = Arc::new(Activity::new());
+    let activity = Arc::new(Activity::new(http2));
     let io = TokioIo::new(Watched { stream, activity: Arc::clone(&activity) });
     let (shared, watched) = (Arc::clone(&exchange), Arc::clone(&activity));
     let service = service_fn(move |request: Request<Incoming>| {
@@ -68,7 +68,8 @@ async fn drive<C: GracefulConnection>(connection: C, activity: &Activity, exchan
     let mut connection = pin!(connection);
     let mut phase = exchange.phase.clone();
     let mut open = true;
-    let mut ticks = tokio::time::interval(tick(&exchange.config));
+    let period = tick(&exchange.config);
+    let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + period, period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
@@ -99,12 +100,14 @@ async fn phase_after(phase: &mut tokio::sync::watch::Receiver<Phase>, open: bool
 /// How often a connection is looked at.
 fn tick(config: &ListenerConfig) -> Duration {
     let shortest = config.header_read_timeout.min(config.idle_timeout);
-    (shortest / 4).clamp(Duration::from_millis(10), Duration::from_millis(2500))
+    (shortest / 2).clamp(Duration::from_millis(10), Duration::from_secs(10))
 }
 
 /// What goes on on a connection. Times are milliseconds since its start, plus one; zero is none.
 pub(crate) struct Activity {
     start: Instant,
+    /// Whether it speaks HTTP/2, where bytes may come without a request: its heads come in frames of bounded number.
+    http2: bool,
     under_way: AtomicUsize,
     /// Since when the head of a request has been coming in.
     head_since: AtomicU64,
@@ -119,12 +122,13 @@ enum Verdict {
 }
 
 impl Activity {
-    fn new() -> Self {
+    fn new(http2: bool) -> Self {
         Self {
             start: Instant::now(),
+            http2,
             under_way: AtomicUsize::new(0),
             // The first request has to come at once.
-            head_since: AtomicU64::new(1),
+            head_since: AtomicU64::new(u64::from(!http2)),
             idle_since: AtomicU64::new(1),
         }
     }
@@ -134,7 +138,7 @@ impl Activity {
     }
 
     fn bytes_came(&self) {
-        if self.under_way.load(Ordering::Relaxed) == 0 && self.head_since.load(Ordering::Relaxed) == 0 {
+        if !self.http2 && self.under_way.load(Ordering::Relaxed) == 0 && self.head_since.load(Ordering::Relaxed) == 0 {
             self.head_since.store(self.now(), Ordering::Relaxed);
         }
     }

@@ -29,6 +29,7 @@ use crate::{
 pub(crate) struct Exchange {
     pub(crate) core: Arc<Core>,
     pub(crate) config: ListenerConfig,
+    pub(crate) room: body::Room,
     pub(crate) phase: watch::Receiver<Phase>,
 }
 
@@ -75,7 +76,7 @@ impl Exchange {
         let deadline = Instant::now() + most;
         let (parts, incoming) = request.into_parts();
         let head = Head::parse(&parts, peer, &self.config)?;
-        let body = tokio::time::timeout_at(deadline, body::read(incoming, self.config.max_request_size));
+        let body = tokio::time::timeout_at(deadline, body::read(incoming, self.config.max_request_size, &self.room));
         let body = body.await.map_err(|_| Fault::SlowBody(most))??;
         let Some(head) = head else { return Ok(reply::root(id)) };
         let asked = head.with(body, id, self.core.clock().now(), &self.config.json)?;

@@ -1,9 +1,10 @@
 //! Query strings and form bodies.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, io};
 
 use gate::Error;
 use secret::Zeroizing;
+use serde::{Serialize, Serializer};
 
 /// The parameters of a query string in order, decoded. At most `most` of them.
 pub(crate) fn pairs(text: &str, most: usize) -> Result<Vec<(String, String)>, Error> {
@@ -25,36 +26,44 @@ pub(crate) fn to_json(body: &[u8], most: usize) -> Result<Zeroizing<Vec<u8>>, Er
     for (name, value) in pairs(text, most)? {
         fields.entry(name).or_default().push(Zeroizing::new(value));
     }
-    // Room for the worst case, so that the buffer never moves and leaves a copy of a secret behind.
-    let mut json = Zeroizing::new(Vec::with_capacity(body.len() * 4 + 16));
-    json.push(b'{');
-    for (at, (name, values)) in fields.iter().enumerate() {
-        if at > 0 {
-            json.push(b',');
-        }
-        write(&mut json, name);
-        json.push(b':');
-        match values.as_slice() {
-            [value] => write(&mut json, value),
-            values => {
-                json.push(b'[');
-                for (at, value) in values.iter().enumerate() {
-                    if at > 0 {
-                        json.push(b',');
-                    }
-                    write(&mut json, value);
-                }
-                json.push(b']');
-            }
-        }
-    }
-    json.push(b'}');
+    // Measured first, so that the buffer never moves and leaves a copy of a secret behind.
+    let mut length = Length(0);
+    write(&mut length, &fields)?;
+    let mut json = Zeroizing::new(Vec::with_capacity(length.0));
+    write(&mut *json, &fields)?;
     Ok(json)
 }
 
-fn write(json: &mut Vec<u8>, text: &str) {
-    // A text can always be written to memory.
-    let _ = serde_json::to_writer(json, text);
+fn write(to: impl io::Write, fields: &BTreeMap<String, Vec<Zeroizing<String>>>) -> Result<(), Error> {
+    let mut json = serde_json::Serializer::new(to);
+    let fields = fields.iter().map(|(name, values)| (name, Field(values)));
+    json.collect_map(fields).map_err(|_| Error::internal("a form cannot be written as JSON"))
+}
+
+/// The values of a field: a text if there is one, else a list.
+struct Field<'a>(&'a [Zeroizing<String>]);
+
+impl Serialize for Field<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            [value] => serializer.serialize_str(value),
+            values => serializer.collect_seq(values.iter().map(|value| value.as_str())),
+        }
+    }
+}
+
+/// Counts what is written to it.
+struct Length(usize);
+
+impl io::Write for Length {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Decodes `+` and percent escapes, once.

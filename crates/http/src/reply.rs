@@ -138,6 +138,7 @@ pub(crate) fn without_body(response: &mut Response<ReplyBody>) {
 }
 
 fn respond(id: &RequestId, status: u16, rest: Rest) -> Response<ReplyBody> {
+    let rest = if status == 204 { Rest::Whole(Bytes::new()) } else { rest };
     let mut response = Response::new(ReplyBody { rest, busy: None });
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut headers = HeaderMap::with_capacity(6);

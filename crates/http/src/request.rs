@@ -177,6 +177,10 @@ fn namespace(headers: &HeaderMap) -> Result<Namespace, Error> {
 }
 
 fn wrap_ttl(headers: &HeaderMap) -> Result<Option<Duration>, Error> {
+    if headers.get(WRAP_FORMAT).is_some_and(|format| !format.is_empty()) {
+        // Silence would hand out a token in a form that was not asked for.
+        return Err(Error::invalid("X-Vault-Wrap-Format: wrapping tokens have one form only; leave the header out"));
+    }
     let Some(value) = headers.get(WRAP_TTL) else { return Ok(None) };
     let text = value.to_str().map_err(|_| Error::invalid("X-Vault-Wrap-TTL must be ASCII"))?;
     let ttl = api::parse_duration(text).map_err(|why| Error::invalid(format!("X-Vault-Wrap-TTL: {why}")))?;
@@ -205,6 +209,7 @@ fn media_type(headers: &HeaderMap) -> &str {
 const TOKEN: &str = "x-vault-token";
 const NAMESPACE: &str = "x-vault-namespace";
 const WRAP_TTL: &str = "x-vault-wrap-ttl";
+const WRAP_FORMAT: &str = "x-vault-wrap-format";
 const MERGE_PATCH: &str = "application/merge-patch+json";
 const FORM: &str = "application/x-www-form-urlencoded";
 

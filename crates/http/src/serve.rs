@@ -9,7 +9,7 @@ use tokio::{
     sync::{Semaphore, mpsc, watch},
 };
 
-use crate::{Error, ListenerConfig, connection, exchange::Exchange, tls::Certificates};
+use crate::{Error, ListenerConfig, body::Room, connection, exchange::Exchange, tls::Certificates};
 
 /// A listener at work. Dropping it closes it without waiting for what is under way.
 pub struct Serving {
@@ -42,7 +42,8 @@ pub async fn serve(core: Arc<Core>, config: ListenerConfig) -> Result<Serving, E
     let address = listener.local_addr().map_err(bind)?;
     let (phase, watched) = watch::channel(Phase::Open);
     let (alive, ended) = mpsc::channel(1);
-    let exchange = Arc::new(Exchange { core, config, phase: watched });
+    let room = Room::new(config.max_large_bodies);
+    let exchange = Arc::new(Exchange { core, config, room, phase: watched });
     tokio::spawn(accept(listener, exchange, certificates.clone(), alive.clone()));
     Ok(Serving { address, certificates, phase, alive, ended })
 }

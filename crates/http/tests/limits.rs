@@ -100,6 +100,16 @@ async fn a_body_beyond_the_limit_is_refused() {
 }
 
 #[tokio::test]
+async fn large_bodies_share_a_bounded_memory() {
+    let server = Server::with(|config| config.max_large_bodies = 1 << 20).await;
+    let body = " ".repeat(2 << 20);
+    let refused = server.send("PUT", "/v1/sys/init", &[], &body).await;
+    assert!(matches!(refused.status, 503 | 0), "{}", refused.head);
+    assert_eq!(server.send("PUT", "/v1/sys/init", &[], &" ".repeat(600 << 10)).await.status, 400);
+    assert_eq!(server.send("PUT", "/v1/sys/init", &[], &" ".repeat(60 << 10)).await.status, 400);
+}
+
+#[tokio::test]
 async fn a_body_that_does_not_come_is_not_waited_for() {
     let server = Server::with(|config| config.max_request_duration = Duration::from_millis(100)).await;
     let slow = server.raw(b"PUT /v1/sys/init HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n{").await;

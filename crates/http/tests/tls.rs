@@ -1,11 +1,12 @@
 //! TLS: handshakes, versions, client certificates, reload.
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod kit;
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use http_body_util::{BodyExt, Empty};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use kit::{Server, answer, read_all, request};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::{ClientConfig, RootCertStore};
@@ -122,8 +123,27 @@ async fn http2_is_spoken_where_it_is_wanted() {
         assert_eq!(response.headers()["x-strongroom-request-id"].len(), 36);
         assert_eq!(!response.into_body().collect().await.unwrap().to_bytes().is_empty(), length, "{method}");
     }
-    server.serving.stop(std::time::Duration::from_secs(10)).await;
+    server.serving.stop(Duration::from_secs(10)).await;
     let _ = running.await.unwrap();
+}
+
+/// Pings on an idle connection were once taken for the begin of a head that never ends.
+#[tokio::test]
+async fn pings_do_not_end_an_http2_connection() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new("one");
+    authority.issue_into(folder.path());
+    let server = Server::with(|config| {
+        config.tls = Some(tls(folder.path()));
+        config.header_read_timeout = Duration::from_millis(100);
+    })
+    .await;
+    let wanting = client(&authority, |config| config.alpn_protocols = vec![b"h2".to_vec()]);
+    let stream = connect(&server, &wanting).await.unwrap();
+    let mut builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+    builder.timer(TokioTimer::new()).keep_alive_interval(Duration::from_millis(10)).keep_alive_while_idle(true);
+    let (_send, connection) = builder.handshake::<_, Empty<bytes::Bytes>>(TokioIo::new(stream)).await.unwrap();
+    assert!(tokio::time::timeout(Duration::from_millis(500), connection).await.is_err(), "it ended");
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! A server for tests, and a client that sends exactly what it is told.
-#![allow(dead_code, unreachable_pub, missing_docs)]
+#![allow(dead_code, unreachable_pub, missing_docs, reason = "each test file uses a part of it")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
