@@ -7,8 +7,10 @@ use clock::{Clock, Timestamp};
 use gate::{Call, Caller, Error, IntentSpec, LeaseId, MountInfo, Plan, RotationStatus, Services};
 use parking_lot::Mutex;
 use secret::{SecretBytes, SecretString, Zeroizing};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use storage::View;
+
+use crate::input;
 
 /// The engine, its storage and the services of the program: what handlers and callbacks have in common.
 pub struct Scope<E> {
@@ -156,6 +158,14 @@ impl<E> Cx<E> {
     /// The body as it came: empty or a JSON object. For bodies that no struct describes.
     pub fn body(&self) -> &Bytes {
         &self.call.request.body
+    }
+
+    /// Reads the body into a type that borrows from it, so that what is secret is not copied. Unknown fields become a
+    /// warning.
+    pub fn parse<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Error> {
+        let (parsed, unknown) = input::parse_body(self.body())?;
+        self.warnings.lock().extend(input::unknown_warning(&unknown));
+        Ok(parsed)
     }
 
     /// The id of the request.

@@ -1,0 +1,136 @@
+//! The way of a read: of the record, only what the reply needs is looked at, and nothing of it is copied but into the
+//! reply.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use bytes::Bytes;
+use clock::Timestamp;
+use engine::{Answer, Body, Cx, Error};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{
+    Kv2,
+    record::{CURRENT, Label, PENDING, PREVIOUS, damaged, record_key, value},
+};
+use crate::{json::buffer, path::SecretPath};
+
+/// A [`super::record::Record`], as far as a read needs it.
+#[derive(Deserialize)]
+struct Glance<'a> {
+    #[serde(borrow)]
+    labels: BTreeMap<Cow<'a, str>, Label>,
+    #[serde(borrow)]
+    custom: Option<&'a RawValue>,
+    #[serde(borrow)]
+    versions: Vec<Glanced<'a>>,
+}
+
+/// A [`super::record::Version`], as far as a read needs it. A moment has no characters that JSON escapes, so most of
+/// them need not be understood.
+#[derive(Deserialize)]
+struct Glanced<'a> {
+    n: u64,
+    created: &'a str,
+    deletion: Option<Timestamp>,
+    #[serde(default)]
+    destroyed: bool,
+    #[serde(default)]
+    disabled: bool,
+    not_before: Option<Timestamp>,
+    expires: Option<Timestamp>,
+}
+
+/// Which version is wanted.
+enum Wanted {
+    Number(u64),
+    Label(&'static str),
+}
+
+/// Reads the version that the query asks for, and shows what `show` makes of its value under the name `field`.
+pub(crate) async fn read(
+    cx: &Cx<Kv2>,
+    path: &SecretPath,
+    field: &str,
+    show: impl FnOnce(Bytes) -> Result<Bytes, Error>,
+) -> Result<Answer, Error> {
+    let wanted = wanted(cx)?;
+    let record = cx.view().get(&record_key(path.as_str())).await?.ok_or(Error::NotFound)?;
+    let glance: Glance<'_> = serde_json::from_slice(&record).map_err(|_| damaged(path.as_str()))?;
+    let now = cx.now();
+    let version = glance.find(&wanted, now).ok_or(Error::NotFound)?;
+    let shown = match version.is_live(now) {
+        true => Some(show(value(cx.view(), path.as_str(), version.n).await?)?),
+        false => None,
+    };
+    let status = shown.is_none().then_some(404);
+    let body = reply(field, shown.as_deref(), version, glance.custom);
+    Ok(Answer { body: Body::Json(body), status, ..Answer::default() })
+}
+
+fn wanted(cx: &Cx<Kv2>) -> Result<Wanted, Error> {
+    match (cx.query("version"), cx.query("label")) {
+        (None | Some("" | "0"), None) => Ok(Wanted::Label(CURRENT)),
+        (None, Some(CURRENT)) => Ok(Wanted::Label(CURRENT)),
+        (None, Some(PREVIOUS)) => Ok(Wanted::Label(PREVIOUS)),
+        (None, Some(_)) => Err(Error::invalid("label: use \"current\" or \"previous\"")),
+        (Some(version), None) => version
+            .parse()
+            .map(Wanted::Number)
+            .map_err(|_| Error::invalid("version: use the number of a version, or 0 for the current one")),
+        (Some(_), Some(_)) => Err(Error::invalid("version and label exclude each other; use one")),
+    }
+}
+
+impl<'a> Glance<'a> {
+    fn find(&self, wanted: &Wanted, now: Timestamp) -> Option<&Glanced<'a>> {
+        let label =
+            |name: &str| self.labels.get(name).filter(|label: &&Label| !label.until.is_some_and(|until| until <= now));
+        let n = match wanted {
+            Wanted::Label(name) => label(name)?.version,
+            // What is not in force yet is not there for readers.
+            Wanted::Number(n) if label(PENDING).is_some_and(|pending| pending.version == *n) => return None,
+            Wanted::Number(n) => *n,
+        };
+        self.versions.iter().find(|version| version.n == n)
+    }
+}
+
+impl Glanced<'_> {
+    fn is_live(&self, now: Timestamp) -> bool {
+        let passed = |moment: Option<Timestamp>| moment.is_some_and(|moment| moment <= now);
+        let early = self.not_before.is_some() && !passed(self.not_before);
+        !(self.destroyed || self.disabled || early || passed(self.expires) || passed(self.deletion))
+    }
+}
+
+/// `{"<field>": …, "metadata": {…}}`
+fn reply(field: &str, shown: Option<&[u8]>, version: &Glanced<'_>, custom: Option<&RawValue>) -> Bytes {
+    let shown = shown.unwrap_or(b"null");
+    let custom = custom.map_or("null", RawValue::get);
+    let number = version.n.to_string();
+    let deletion = version.deletion.map(|deletion| deletion.to_string()).unwrap_or_default();
+    let destroyed = if version.destroyed { "true" } else { "false" };
+    let pieces: [&[u8]; 15] = [
+        b"{\"",
+        field.as_bytes(),
+        b"\":",
+        shown,
+        b",\"metadata\":{\"created_time\":\"",
+        version.created.as_bytes(),
+        b"\",\"custom_metadata\":",
+        custom.as_bytes(),
+        b",\"deletion_time\":\"",
+        deletion.as_bytes(),
+        b"\",\"destroyed\":",
+        destroyed.as_bytes(),
+        b",\"version\":",
+        number.as_bytes(),
+        b"}}",
+    ];
+    let mut out = buffer(pieces.iter().map(|piece| piece.len()).sum());
+    for piece in pieces {
+        out.extend_from_slice(piece);
+    }
+    Bytes::from_owner(out)
+}
