@@ -224,7 +224,7 @@ fn closed() -> Failure {
 /// More connections only queue inside PostgreSQL.
 const MAX_OPEN: usize = 64;
 const WAIT: Duration = Duration::from_secs(20);
-const FRESH: Duration = Duration::from_secs(1);
+const FRESH: Duration = Duration::from_millis(50);
 const IDLE: Duration = Duration::from_secs(300);
 const MIN_PAUSE: Duration = Duration::from_millis(250);
 const MAX_PAUSE: Duration = Duration::from_secs(5);

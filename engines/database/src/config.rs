@@ -47,6 +47,9 @@ pub(crate) struct Connection {
     terminate_sessions: bool,
     #[serde(default)]
     timing: Timing,
+    /// Made when the connection is created, kept through every change: leases name it, so that users made through a
+    /// connection are never looked for behind another one of the same name.
+    pub(crate) id: String,
     /// Changes whenever what is open must be opened anew.
     pub(crate) version: String,
     /// Whether the server made the password itself.
@@ -86,6 +89,7 @@ impl Connection {
             password_authentication: PasswordAuthentication::default(),
             terminate_sessions: true,
             timing: Timing::default(),
+            id: crypto::random::base62(12).to_string(),
             version: String::new(),
             owned: false,
             pending: None,
@@ -130,6 +134,13 @@ impl Connection {
         let kind = Databases::<T>::kind(&self.plugin_name)?;
         let text = if self.username_template.is_empty() { kind.username_template } else { &self.username_template };
         UsernameTemplate::parse(text, kind.max_username).map_err(|error| Error::invalid(error.to_string()))
+    }
+
+    /// The servers, as the URL names them.
+    fn place(&self) -> &str {
+        let rest = self.connection_url.split_once("://").map_or(self.connection_url.as_str(), |(_, rest)| rest);
+        let rest = rest.rsplit_once('@').map_or(rest, |(_, rest)| rest);
+        rest.split(['/', '?']).next().unwrap_or_default()
     }
 
     /// Whether the password can be changed by us: it is ours to send, not part of the URL.
@@ -182,6 +193,9 @@ pub(crate) async fn write<T: Targets>(cx: Call<T>, name: Name, mut write: Write)
     let before = load(cx.view(), name).await?;
     let given = write.password.take();
     let mut connection = merge(before.clone(), write)?;
+    if given.is_none() && before.as_ref().is_some_and(|before| before.username != connection.username) {
+        return Err(Error::invalid("password: give the password of the new username too"));
+    }
     if connection.username_template.len() + connection.connection_url.len() > MAX_TEXT {
         return Err(Error::invalid("connection_url, username_template: must not exceed 64 KiB"));
     }
@@ -197,12 +211,27 @@ pub(crate) async fn write<T: Targets>(cx: Call<T>, name: Name, mut write: Write)
     if plan.is_some() && !connection.can_rotate() {
         return Err(Error::invalid(CANNOT_ROTATE));
     }
+    if before.is_none() {
+        inherit(&cx, name, &mut connection).await?;
+    }
     store(cx.view(), name, &connection)?;
-    cx.view().delete(&retired_key(name));
     if before.is_none_or(|before| before.timing != connection.timing) {
         cx.plan(&format!("{ROOT}/{name}"), plan).await?;
     }
     Ok(Done)
+}
+
+/// A connection that is created again for the same servers takes over the users of the one that was deleted.
+async fn inherit<T: Targets>(cx: &Call<T>, name: &str, connection: &mut Connection) -> Result<(), Error> {
+    for id in cx.view().list(&retired_folder(name), None, MAX_RETIRED).await?.names {
+        let retired = load_retired(cx.view(), name, &id).await?;
+        if retired.is_some_and(|retired| retired.place() == connection.place()) {
+            cx.view().delete(&retired_key(name, &id));
+            connection.id = id;
+            return Ok(());
+        }
+    }
+    Ok(())
 }
 
 fn merge(before: Option<Connection>, write: Write) -> Result<Connection, Error> {
@@ -398,11 +427,9 @@ pub(crate) async fn delete<T: Targets>(cx: Call<T>, name: Name) -> Result<Done, 
     let name = name.as_str();
     let _turn = turn(&cx, &turn_of(name)).await;
     let Some(connection) = load(cx.view(), name).await? else { return Ok(Done) };
-    let used = orphans::leased_users(cx.scope(), name).await?;
-    if used.is_empty() {
-        cx.view().delete(&retired_key(name));
-    } else {
-        cx.view().put_json(&retired_key(name), &connection)?;
+    let used = orphans::leased_users(cx.scope(), &connection.id).await?;
+    if !used.is_empty() {
+        cx.view().put_json(&retired_key(name, &connection.id), &connection)?;
         cx.warn(format!(
             "{} user(s) made through this connection are still leased; its login is kept until they are gone",
             used.len()
@@ -444,8 +471,20 @@ pub(crate) async fn load(view: &View, name: &str) -> Result<Option<Connection>, 
 }
 
 /// A deleted connection whose users are still leased.
-pub(crate) async fn load_retired(view: &View, name: &str) -> Result<Option<Connection>, Error> {
-    Ok(view.get_json(&retired_key(name)).await?)
+pub(crate) async fn load_retired(view: &View, name: &str, id: &str) -> Result<Option<Connection>, Error> {
+    Ok(view.get_json(&retired_key(name, id)).await?)
+}
+
+/// Other connections that log in to the same servers as the same user: a new password would lock them out.
+pub(crate) async fn sharers(view: &View, name: &str, connection: &Connection) -> Result<Vec<String>, Error> {
+    let mut sharers = Vec::new();
+    for other in view.list(FOLDER, None, usize::MAX - 1).await?.names {
+        let found = load(view, &other).await?.filter(|_| other != name);
+        if found.is_some_and(|found| found.username == connection.username && found.place() == connection.place()) {
+            sharers.push(other);
+        }
+    }
+    Ok(sharers)
 }
 
 pub(crate) fn store(view: &View, name: &str, connection: &Connection) -> Result<(), Error> {
@@ -456,8 +495,12 @@ fn key(name: &str) -> String {
     format!("{FOLDER}{name}")
 }
 
-fn retired_key(name: &str) -> String {
-    format!("retired/{name}")
+pub(crate) fn retired_key(name: &str, id: &str) -> String {
+    format!("{}{id}", retired_folder(name))
+}
+
+fn retired_folder(name: &str) -> String {
+    format!("retired/{name}/")
 }
 
 /// A URL or key=value text without a password that stands in it.
@@ -504,6 +547,7 @@ pub(crate) async fn required<T: Targets>(cx: &Here<T>, name: &str) -> Result<Con
 pub(crate) const CANNOT_ROTATE: &str = "unable to rotate root credentials: the connection needs username, password, and {{username}} and {{password}} in connection_url";
 const FOLDER: &str = "config/";
 const DEFAULT_OPEN: u64 = 4;
+const MAX_RETIRED: usize = 100;
 const MAX_TEXT: usize = 64 * 1024;
 
 #[cfg(test)]
@@ -527,6 +571,14 @@ mod tests {
         for (pattern, name, wanted) in cases {
             assert_eq!(glob(pattern, name), wanted, "{pattern} {name}");
         }
+    }
+
+    #[test]
+    fn the_servers_of_a_url_are_found() {
+        let place =
+            |url: &str| Connection { connection_url: url.to_owned(), ..Connection::new("x") }.place().to_owned();
+        assert_eq!(place("postgresql://{{username}}:{{password}}@db:5432/app?x=1"), "db:5432");
+        assert_eq!(place("postgresql://a:1,b:2/app"), "a:1,b:2");
     }
 
     #[test]

@@ -31,12 +31,20 @@ struct Cached {
 impl Connections {
     /// The target of a connection, opened if the stored one is not the one that is open.
     pub(crate) fn target<T: Targets>(&self, name: &str, connection: &Connection) -> Result<Opened, Error> {
-        let mut open = self.open.lock();
-        if let Some(cached) = open.get(name).filter(|cached| cached.version == connection.version) {
-            return Ok(Arc::clone(&cached.target));
+        let current = |open: &HashMap<String, Cached>| {
+            let cached = open.get(name).filter(|cached| cached.version == connection.version);
+            cached.map(|cached| Arc::clone(&cached.target))
+        };
+        if let Some(target) = current(&self.open.lock()) {
+            return Ok(target);
         }
+        // Opening may read files: not under the lock. One of two that are opened at once is dropped again.
         let kind = Databases::<T>::kind(&connection.plugin_name)?;
         let target = (kind.open)(&connection.settings(&connection.password)).map_err(failed)?;
+        let mut open = self.open.lock();
+        if let Some(other) = current(&open) {
+            return Ok(other);
+        }
         // Whoever still uses the one before goes on with it; its connections close with its last user.
         open.insert(name.to_owned(), Cached { version: connection.version.clone(), target: Arc::clone(&target) });
         Ok(target)
@@ -70,15 +78,28 @@ impl Connections {
     }
 }
 
-/// The connection with this name and its target. The connection may be a deleted one if `retired` allows it.
-pub(crate) async fn open<T: Targets>(cx: &Here<T>, name: &str, retired: bool) -> Result<(Connection, Opened), Error> {
-    let mut connection = config::load(cx.view(), name).await?;
-    if connection.is_none() && retired {
-        connection = config::load_retired(cx.view(), name).await?;
-    }
-    let connection = connection.ok_or_else(|| missing(name))?;
+/// The connection with this name and its target.
+pub(crate) async fn open<T: Targets>(cx: &Here<T>, name: &str) -> Result<(Connection, Opened), Error> {
+    let connection = config::load(cx.view(), name).await?.ok_or_else(|| missing(name))?;
     let target = cx.engine().connections.target::<T>(name, &connection)?;
     Ok((connection, target))
+}
+
+/// The connection that users were made through, also if it was deleted since, or another one now bears its name.
+pub(crate) async fn open_for_undo<T: Targets>(
+    cx: &Here<T>,
+    name: &str,
+    id: &str,
+) -> Result<(Connection, Opened), Error> {
+    let live = config::load(cx.view(), name).await?;
+    if live.as_ref().is_none_or(|live| live.id != id)
+        && let Some(retired) = config::load_retired(cx.view(), name, id).await?
+    {
+        let target = cx.engine().connections.target::<T>(&config::retired_key(name, id), &retired)?;
+        return Ok((retired, target));
+    }
+    drop(live);
+    open(cx, name).await
 }
 
 pub(crate) fn missing(name: &str) -> Error {

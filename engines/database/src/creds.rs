@@ -9,7 +9,7 @@ use secret::Disclosed;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Call, Databases, Here, Targets, connections, failed, fault, make_password,
+    Call, Databases, Here, Targets, config, connections, failed, fault, make_password, orphans,
     role::{self, Role},
     statements::Statements,
     target::{Error as TargetError, NewUser, Opened, Removed},
@@ -28,7 +28,9 @@ pub(crate) struct Creds {
 /// What the end of a user needs to know.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Undo {
-    pub(crate) connection: String,
+    connection: String,
+    /// The connection's id, which no later connection of this name has.
+    pub(crate) connection_id: String,
     pub(crate) username: String,
     role: String,
     /// When the making began.
@@ -41,7 +43,7 @@ pub(crate) struct Undo {
 pub(crate) async fn read<T: Targets>(cx: Call<T>, name: Name) -> Result<Leased<Creds>, Error> {
     let name = name.as_str();
     let role = role::load(cx.view(), name).await?.ok_or_else(|| Error::invalid(format!("unknown role: {name}")))?;
-    let (connection, target) = connections::open(&cx, &role.db_name, false).await?;
+    let (connection, target) = connections::open(&cx, &role.db_name).await?;
     if !connection.allows(name) {
         return Err(Error::Target(format!("\"{name}\" is not an allowed role")));
     }
@@ -55,6 +57,7 @@ pub(crate) async fn read<T: Targets>(cx: Call<T>, name: Name) -> Result<Leased<C
         connection.template::<T>()?.make(&names, cx.now()).map_err(|error| Error::invalid(error.to_string()))?;
     let undo = Undo {
         connection: role.db_name.clone(),
+        connection_id: connection.id.clone(),
         username: username.clone(),
         role: name.to_owned(),
         made: cx.now(),
@@ -106,7 +109,7 @@ pub(crate) async fn renew<T: Targets>(cx: Here<T>, lease: Lease) -> Result<(), E
     let until = lease.until.ok_or_else(|| Error::internal("a renewal came without a time"))?;
     let role = role::load(cx.view(), &undo.role).await?;
     let role = role.ok_or_else(|| Error::invalid(format!("unknown role: {}", undo.role)))?;
-    let (connection, target) = connections::open(&cx, &undo.connection, false).await?;
+    let (connection, target) = connections::open(&cx, &undo.connection).await?;
     fault::reach("renew.before-change")?;
     let until = clock::after(until, GRACE);
     let mut renewed = target.renew_user(&undo.username, until, &role.renew_statements).await;
@@ -124,7 +127,7 @@ pub(crate) async fn revoke<T: Targets>(cx: Here<T>, lease: Lease) -> Result<(), 
     if lease.pending && cx.engine().never_made.lock().remove(&undo.username) {
         return Ok(());
     }
-    let (connection, target) = connections::open(&cx, &undo.connection, true).await?;
+    let (connection, target) = connections::open_for_undo(&cx, &undo.connection, &undo.connection_id).await?;
     let statements = match role::load(cx.view(), &undo.role).await? {
         Some(role) if role.db_name == undo.connection => role.revocation_statements,
         _ => undo.statements,
@@ -142,6 +145,10 @@ pub(crate) async fn revoke<T: Targets>(cx: Here<T>, lease: Lease) -> Result<(), 
     if lease.pending && removed == Removed::AlreadyGone && age < ARRIVAL {
         // The statements of a request that was cut off may still be on their way to the database.
         return Err(Error::Unavailable("the user may still come into being; looked at again shortly".to_owned()));
+    }
+    let retired = config::retired_key(&undo.connection, &undo.connection_id);
+    if cx.view().get(&retired).await?.is_some() && orphans::is_last(&cx, &undo.connection_id, &lease.id).await? {
+        cx.view().delete(&retired);
     }
     Ok(())
 }

@@ -50,7 +50,7 @@ pub(crate) struct Done {
 pub(crate) async fn remove<T: Targets>(cx: Call<T>, name: Name, removal: Removal) -> Result<Data<Done>, Error> {
     let name = name.as_str();
     let found: BTreeSet<String> = find(&cx, name).await?.orphans.into_iter().collect();
-    let target = connections::open(&cx, name, false).await?.1;
+    let target = connections::open(&cx, name).await?.1;
     let mut done = Done { removed: Vec::new(), failed: Default::default() };
     for username in removal.usernames.0 {
         if !found.contains(&username) {
@@ -76,33 +76,55 @@ async fn find<T: Targets>(cx: &Here<T>, name: &str) -> Result<Found, Error> {
             "username_template: its names do not begin with {MIN_PREFIX} fixed characters, so ours cannot be told from others"
         )));
     }
-    let target = connections::open(cx, name, false).await?.1;
+    let target = connections::open(cx, name).await?.1;
     // First the users, then the leases: a user that is made meanwhile is in neither or in both.
     let users = target.list_users(&prefix).await.map_err(failed)?;
-    let mut known = leased_users(cx, name).await?;
+    let mut known = leased_users(cx, &connection.id).await?;
     known.insert(connection.username);
     known.extend(static_users(cx, name).await?);
     let (leased, orphans): (Vec<_>, Vec<_>) = users.into_iter().partition(|user| known.contains(user));
     Ok(Found { prefix, orphans, leased: leased.len() })
 }
 
-/// The users that leases stand for, pending ones included.
-pub(crate) async fn leased_users<T: Targets>(cx: &Here<T>, connection: &str) -> Result<BTreeSet<String>, Error> {
-    let prefix = format!("{}creds/", cx.mount().path);
-    let (mut users, mut after) = (BTreeSet::new(), None::<LeaseId>);
+/// The users that leases of a connection stand for, pending ones included.
+pub(crate) async fn leased_users<T: Targets>(cx: &Here<T>, connection_id: &str) -> Result<BTreeSet<String>, Error> {
+    let (mut users, mut after) = (BTreeSet::new(), None);
     loop {
-        let page = cx.services().leases(&prefix, after.as_ref().map(|id| &*id.0), PAGE).await?;
+        let page = page(cx, after.as_ref()).await?;
         for id in &page {
-            let Some(data) = cx.services().lease_data(id).await? else { continue };
-            // EXPOSE: our own record of whom the lease stands for.
-            let undo: Option<Undo> = serde_json::from_slice(data.expose()).ok();
-            users.extend(undo.filter(|undo| undo.connection == connection).map(|undo| undo.username));
+            users.extend(user_of(cx, id, connection_id).await?);
         }
         match page.last() {
             Some(last) if page.len() == PAGE => after = Some(last.clone()),
             _ => return Ok(users),
         }
     }
+}
+
+/// Whether a lease is the last of its connection. Where there are so many leases that it takes long to tell: no.
+pub(crate) async fn is_last<T: Targets>(cx: &Here<T>, connection_id: &str, lease: &LeaseId) -> Result<bool, Error> {
+    let page = page(cx, None).await?;
+    if page.len() == PAGE {
+        return Ok(false);
+    }
+    for id in page.iter().filter(|id| *id != lease) {
+        if user_of(cx, id, connection_id).await?.is_some() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+async fn page<T: Targets>(cx: &Here<T>, after: Option<&LeaseId>) -> Result<Vec<LeaseId>, Error> {
+    let prefix = format!("{}creds/", cx.mount().path);
+    cx.services().leases(&prefix, after.map(|id| &*id.0), PAGE).await
+}
+
+async fn user_of<T: Targets>(cx: &Here<T>, lease: &LeaseId, connection_id: &str) -> Result<Option<String>, Error> {
+    let Some(data) = cx.services().lease_data(lease).await? else { return Ok(None) };
+    // EXPOSE: our own record of whom the lease stands for.
+    let undo: Option<Undo> = serde_json::from_slice(data.expose()).ok();
+    Ok(undo.filter(|undo| undo.connection_id == connection_id).map(|undo| undo.username))
 }
 
 async fn static_users<T: Targets>(cx: &Here<T>, connection: &str) -> Result<Vec<String>, Error> {

@@ -11,7 +11,7 @@ use storage::Tx;
 use crate::{
     Call, Here, Targets,
     config::{self, CANNOT_ROTATE},
-    connections::{self, promote, turn_of},
+    connections::{promote, turn_of},
     failed, fault,
     kept::{Account, Kept},
     make_password,
@@ -47,6 +47,14 @@ pub(crate) async fn rotate_now<T: Targets>(cx: &Here<T>, name: &str) -> Result<(
     let mut connection = config::required(cx, name).await?;
     if !connection.can_rotate() {
         return Err(Error::invalid(CANNOT_ROTATE));
+    }
+    let sharers = config::sharers(cx.view(), name, &connection).await?;
+    if !sharers.is_empty() {
+        return Err(Error::invalid(format!(
+            "unable to rotate root credentials: {} would be locked out, because it logs in to the same server as the same user; \
+             give each connection a user of its own",
+            sharers.join(", ")
+        )));
     }
     let pending = match connection.pending.clone() {
         Some(pending) => pending,
@@ -85,7 +93,5 @@ pub(crate) async fn rotate_now<T: Targets>(cx: &Here<T>, name: &str) -> Result<(
     let mut connection = config::required(cx, name).await?;
     promote(&mut connection, pending, cx.now());
     config::store(cx.view(), name, &connection)?;
-    let opened = connections::open(cx, name, false).await?;
-    drop(opened);
     Ok(())
 }

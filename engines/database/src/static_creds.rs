@@ -41,10 +41,14 @@ pub(crate) async fn read<T: Targets>(cx: Call<T>, name: Name) -> Result<Option<D
     let id = format!("{STATIC}/{name}");
     let Some(mut role) = settled(&cx, name).await? else { return Ok(None) };
     if role.rotate_on_read && is_due_on_read(&role, cx.now()) {
-        rotate_and_note(&cx, name).await?;
+        match rotate_and_note(&cx, name).await {
+            // The old value is still in force; nobody is helped by keeping it back.
+            Err(Error::Target(why)) => cx.warn(format!("the password could not be rotated: {why}")),
+            rotated => rotated?,
+        }
         role = required(&cx, name).await?;
     }
-    let target = connections::open(&cx, &role.db_name, false).await?.1;
+    let target = connections::open(&cx, &role.db_name).await?.1;
     let status = cx.rotation(&id).await?;
     let account = role.current.ok_or_else(|| {
         Error::invalid(format!("the password of \"{name}\" is not known yet: rotate it with rotate-role/{name}"))
@@ -108,7 +112,7 @@ async fn settled<T: Targets>(cx: &Call<T>, name: &str) -> Result<Option<StaticRo
     let turn = tokio::time::timeout(PATIENCE, turn(cx, &turn_of(name))).await;
     let Some(mut role) = static_role::load(cx.view(), name).await? else { return Ok(None) };
     let Some(pending) = role.pending.as_ref().filter(|_| turn.is_ok()) else { return Ok(Some(role)) };
-    let target = connections::open(cx, &role.db_name, false).await?.1;
+    let target = connections::open(cx, &role.db_name).await?.1;
     if target.verify().await.is_ok()
         && target.login_works(&pending.username, &pending.password.0).await.unwrap_or(false)
     {
@@ -147,7 +151,7 @@ pub(crate) async fn rotate_now<T: Targets>(cx: &Here<T>, name: &str) -> Result<(
 /// Tells the database the pending password and tries it. One that the database refuses is forgotten, so that the next
 /// try makes another.
 async fn change<T: Targets>(cx: &Here<T>, name: &str, role: &StaticRole, pending: &Account) -> Result<(), Error> {
-    let (connection, target) = connections::open(cx, &role.db_name, false).await?;
+    let (connection, target) = connections::open(cx, &role.db_name).await?;
     let mut changed = set(&target, role, pending).await;
     let mut trying = target;
     if let Err(error) = &changed
