@@ -143,7 +143,7 @@ impl<'f> Parts<'f> {
         let clear = mount.map(|mount| &*mount.clear_request_keys).unwrap_or_default();
         audit::Request {
             id: &request.id,
-            operation: facts.operation().as_str(),
+            operation: if request.help { "help" } else { facts.operation().as_str() },
             mount_point: mount.map_or("", |mount| &mount.path),
             mount_type: mount.map_or("", |mount| mount.kind),
             mount_accessor: mount.map_or("", |mount| &mount.accessor),

@@ -1,6 +1,6 @@
 //! Which audit devices are enabled: stored, and opened at each unseal.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, os::unix::fs::DirBuilderExt as _, sync::Arc};
 
 use audit::{
     Device, Format, Hasher,
@@ -76,6 +76,8 @@ fn open(entry: &Entry, settings: &Settings, clock: &Clock, heads: Heads) -> Resu
     if entry.kind == audit::journal::KIND {
         let mut options = entry.options.clone();
         if let Some(directory) = settings.journal_directory.as_ref().filter(|_| !options.contains_key("path")) {
+            // If it cannot be made, opening the journal below it fails and says so.
+            let _ = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
             options.insert("path".to_owned(), directory.join(&entry.path).display().to_string());
         }
         let (mut parsed, common) = audit::journal::Settings::parse(&options)?;

@@ -7,6 +7,7 @@ mod audit;
 mod audit_devices;
 mod cubbyhole;
 mod dev;
+mod help;
 mod metrics;
 mod passwords;
 mod pipeline;

@@ -9,6 +9,7 @@ use storage::Tx;
 use crate::{
     Content, Reply, Success,
     audit::Recorder,
+    help,
     running::Running,
     services::{RequestServices, Router},
     wrapping,
@@ -74,7 +75,10 @@ impl Running {
     }
 
     async fn attempt(self: &Arc<Self>, admitted: &Admitted, tx: &Arc<Tx>) -> Result<Box<Success>, Error> {
-        let mut answer = admitted.call(tx).await?;
+        let mut answer = match admitted.facts().request().help {
+            true => help::answer(admitted.facts())?,
+            false => admitted.call(tx).await?,
+        };
         let ended = answer.ends.take();
         let success = self.grant(admitted.facts(), tx, answer).await?;
         let success = wrapping::wrap(self, admitted.facts(), tx, success).await?;

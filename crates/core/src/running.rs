@@ -146,34 +146,40 @@ impl Running {
 
     async fn try_remove(&self, mounted: &Mounted) -> Result<bool, Error> {
         self.rotations.forget_mount(&mounted.info.uuid).await?;
-        if mounted.info.class == MountClass::Auth {
-            for id in self.tokens.by_path(&mounted.info.path, 1000).await? {
-                self.tokens.revoke_now(&id).await?;
-            }
-        }
-        // Only leases of this mount: another may already stand at the same path.
         let mut left = false;
-        let mut after: Option<String> = None;
-        loop {
-            let (ids, more) = self.leases.ids(&mounted.info.path, after.as_deref(), 500).await?;
-            for id in &ids {
-                let tx = Tx::new(self.store());
-                let record = self.leases.lookup(&tx, id).await?;
-                if record.is_some_and(|record| record.mount == mounted.info.uuid) {
-                    left = true;
-                    self.leases.revoke(id).await?;
-                }
+        for path in std::iter::once(&mounted.entry.path).chain(&mounted.entry.former_paths) {
+            if mounted.info.class == MountClass::Auth {
+                left |= self.tokens.revoke_logins(path, &mounted.info.uuid).await?;
             }
-            after = ids.last().map(|id| id.0.to_string());
-            if !more {
-                break;
-            }
+            left |= self.revoke_leases(path, &mounted.info.uuid).await?;
         }
         if left {
             return Ok(false);
         }
         self.mounts.remove(mounted).await?;
         Ok(true)
+    }
+
+    /// Revokes the leases below `path` that are of this mount: another may already stand at the same path. Whether there
+    /// were any.
+    async fn revoke_leases(&self, path: &str, mount: &str) -> Result<bool, Error> {
+        let mut found = false;
+        let mut after: Option<String> = None;
+        loop {
+            let (ids, more) = self.leases.ids(path, after.as_deref(), 500).await?;
+            for id in &ids {
+                let tx = Tx::new(self.store());
+                let record = self.leases.lookup(&tx, id).await?;
+                if record.is_some_and(|record| *record.mount == *mount) {
+                    found = true;
+                    self.leases.revoke(id).await?;
+                }
+            }
+            after = ids.last().map(|id| id.0.to_string());
+            if !more {
+                return Ok(found);
+            }
+        }
     }
 
     /// Resolves when a token and all that it leased are gone.

@@ -13,7 +13,7 @@ use policy::{Acl, Ask, RequestParameters};
 use secret::{SecretBytes, SecretString};
 use storage::{BoxFuture, Store, Tx};
 
-use crate::running::Running;
+use crate::{help, running::Running};
 
 /// The services of one request: the program's, and what has to be undone if the request fails.
 pub(crate) struct RequestServices {
@@ -208,6 +208,9 @@ impl Authorise for Router<'_> {
         Box::pin(async move {
             let acl = self.running.policies.acl(caller).await?;
             let acl = self.services.acl.get_or_init(|| acl);
+            if request.help {
+                return Ok(help::decision(acl, request.path.as_str()));
+            }
             let parameters = RequestParameters { body: &request.body, query: &request.query };
             let mut ask = Ask::new(request.path.as_str(), operation);
             ask.parameters = Some(&parameters);

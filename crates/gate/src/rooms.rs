@@ -5,7 +5,7 @@ use std::sync::Arc;
 use api::{Operation, Verb};
 use storage::{BoxFuture, Tx};
 
-use crate::{Answer, Backend, Call, Caller, Endpoint, Error, Matched, MountInfo, Request, Services};
+use crate::{Answer, Backend, Call, Caller, Endpoint, Error, Matched, MountInfo, Request, RouteInfo, Services};
 
 /// Everything that is known about a request so far. The audit log is written from it.
 #[derive(Debug)]
@@ -32,6 +32,22 @@ impl Facts {
     /// The route, once it is routed.
     pub fn endpoint(&self) -> Option<&Endpoint> {
         self.endpoint.as_ref()
+    }
+
+    /// What the request's path can do, for help: a route for each verb that it takes, or all routes of the mount if it
+    /// is the mount itself.
+    pub fn routes(&self) -> Vec<&RouteInfo> {
+        let Some(target) = &self.mount else { return Vec::new() };
+        let all = target.backend.routes();
+        if target.path.is_empty() {
+            return all.iter().collect();
+        }
+        let verbs = [Verb::List, Verb::Read, Verb::Write, Verb::Patch, Verb::Delete];
+        let route = |verb| match target.backend.matches(verb, &target.path) {
+            Matched::Found(endpoint) => all.get(endpoint.index),
+            Matched::Nothing | Matched::OtherVerb => None,
+        };
+        verbs.into_iter().filter_map(route).collect()
     }
 
     /// Who asks, once authenticated.
@@ -172,7 +188,9 @@ impl Request {
         });
         match router.find(&facts.request) {
             Ok(target) => {
-                if let Matched::Found(endpoint) = target.backend.matches(facts.request.verb, &target.path) {
+                // Help is not a call: no route of the engine is taken, and none is open.
+                let wanted = (!facts.request.help).then(|| target.backend.matches(facts.request.verb, &target.path));
+                if let Some(Matched::Found(endpoint)) = wanted {
                     facts.endpoint = Some(endpoint);
                 }
                 facts.mount = Some(target);
@@ -257,7 +275,7 @@ impl Authenticated {
             let path = facts.request.path.as_str();
             return Some(Error::NoRoute(format!("no handler for route \"{path}\". route entry not found.")));
         };
-        if facts.endpoint.is_some() {
+        if facts.endpoint.is_some() || facts.request.help && !facts.routes().is_empty() {
             return None;
         }
         Some(match target.backend.matches(facts.request.verb, &target.path) {

@@ -18,6 +18,9 @@ pub struct Entry {
     pub accessor: String,
     /// The full path with its trailing slash.
     pub path: String,
+    /// The paths it had before it was moved: leases and tokens made there keep their names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former_paths: Vec<String>,
     /// The type.
     pub kind: String,
     /// `secret` or `auth`.

@@ -191,6 +191,7 @@ impl Mounts {
             uuid: crypto::random::uuid(),
             accessor: accessor(class, kind.name),
             path,
+            former_paths: Vec::new(),
             kind: kind.name.to_owned(),
             class: class.as_str().to_owned(),
             description: new.description,
@@ -238,7 +239,9 @@ impl Mounts {
         let to = mount_path(mounted.info.class, to.trim_start_matches("auth/"))?;
         self.check_free(&to)?;
         let mut entry = mounted.entry.clone();
-        entry.path = to;
+        let from = std::mem::replace(&mut entry.path, to);
+        entry.former_paths.retain(|path| *path != entry.path && *path != from);
+        entry.former_paths.push(from);
         self.save(&entry).await?;
         let moved = self.mounted(entry).ok_or_else(|| Error::internal("a kind just used is not known"))?;
         self.change(|table| {
@@ -358,6 +361,7 @@ impl Mounts {
             uuid: crypto::random::uuid(),
             accessor: accessor(builtin.class, builtin.kind),
             path: builtin.path.to_owned(),
+            former_paths: Vec::new(),
             kind: builtin.kind.to_owned(),
             class: builtin.class.as_str().to_owned(),
             description: builtin.description.to_owned(),

@@ -301,6 +301,14 @@ impl Reply {
         self.must_be_lawful();
     }
 
+    /// Fails unless the request was refused with this status, with whatever text.
+    #[track_caller]
+    pub fn fails(&self, status: u16) {
+        assert_eq!(self.status, status, "{self}");
+        self.must_be_lawful();
+        self.errors();
+    }
+
     /// Fails unless the request was refused with this status and a text that contains `text`; empty for no text.
     #[track_caller]
     pub fn refused(&self, status: u16, text: &str) {

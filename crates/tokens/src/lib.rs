@@ -322,6 +322,29 @@ impl Tokens {
         self.ids_below(&format!("{}{prefix}", record::PATH), limit).await
     }
 
+    /// Revokes the tokens that the login method with this unchanging id made below `path`. Whether there were any in
+    /// force.
+    pub async fn revoke_logins(&self, path: &str, mount: &str) -> Result<bool, Error> {
+        let mut found = false;
+        let mut after = None;
+        loop {
+            let scan = Scan { prefix: format!("{}{path}", record::PATH), after, limit: 500, values: false };
+            let page = self.store.scan(&scan).await?;
+            for (key, _) in &page.entries {
+                let Some((_, id)) = key.as_str().rsplit_once('/') else { continue };
+                let id = TokenId(id.into());
+                if self.find(&id).await?.is_some_and(|record| record.login_mount == mount) {
+                    found = true;
+                    self.revoke_now(&id).await?;
+                }
+            }
+            after = page.entries.last().map(|(key, _)| key.as_str().to_owned());
+            if !page.more {
+                return Ok(found);
+            }
+        }
+    }
+
     async fn ids_below(&self, prefix: &str, limit: usize) -> Result<Vec<TokenId>, Error> {
         let scan = Scan { prefix: prefix.to_owned(), after: None, limit, values: false };
         let page = self.store.scan(&scan).await?;
