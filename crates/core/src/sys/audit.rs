@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use api::{Flag, Pairs};
-use engine::{Answer, Data, Done};
+use engine::{Answer, Done};
 use gate::Error;
 use serde::{Deserialize, Serialize};
 
@@ -101,9 +101,9 @@ struct Hash {
     hash: String,
 }
 
-async fn hash(cx: Cx<System>, path: String, input: HashInput) -> Result<Data<Hash>, Error> {
+async fn hash(cx: Cx<System>, path: String, input: HashInput) -> Result<Answer, Error> {
     // EXPOSE: hashed with the device's key.
     let hash = running(&cx)?.audit.hash(device_path(&path)?, input.input.expose().as_bytes());
     let hash = hash.map_err(|error| Error::invalid(error.to_string()))?;
-    Ok(Data(Hash { hash }))
+    flat(Hash { hash })
 }

@@ -1,11 +1,11 @@
 //! `sys/remount`: a mount moves to another path. The storage of a mount does not depend on its path, so the move is one
 //! commit; leases made at the old path keep their ids and are revoked by them.
 
-use engine::Data;
+use engine::{Answer, Data};
 use gate::Error;
 use serde::{Deserialize, Serialize};
 
-use super::{Cx, Routes, System, Verb, running};
+use super::{Cx, Routes, System, Verb, mounts::flat, running};
 
 pub(super) fn routes(routes: Routes<System>) -> Routes<System> {
     routes.on(Verb::Write, "remount", "Move a mount to another path.", remount).sudo().on(
@@ -27,7 +27,7 @@ struct Begun {
     migration_id: String,
 }
 
-async fn remount(cx: Cx<System>, (): (), wanted: Move) -> Result<Data<Begun>, Error> {
+async fn remount(cx: Cx<System>, (): (), wanted: Move) -> Result<Answer, Error> {
     let (from, to) = (wanted.from.trim_matches('/'), wanted.to.trim_matches('/'));
     if from.starts_with("auth/") != to.starts_with("auth/") {
         return Err(Error::invalid("from and to: cannot move between secrets engines and auth methods"));
@@ -37,7 +37,7 @@ async fn remount(cx: Cx<System>, (): (), wanted: Move) -> Result<Data<Begun>, Er
     let record =
         Moved { source_mount: format!("{from}/"), target_mount: format!("{to}/"), status: "success".to_owned() };
     cx.view().put_json(&format!("remount/{id}"), &record)?;
-    Ok(Data(Begun { migration_id: id }))
+    flat(Begun { migration_id: id })
 }
 
 #[derive(Serialize, Deserialize)]
