@@ -7,6 +7,8 @@ mod fetch;
 mod liveness;
 mod login;
 mod rotate;
+#[cfg(test)]
+mod tests;
 mod wants;
 
 use std::{

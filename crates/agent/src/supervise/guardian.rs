@@ -46,7 +46,8 @@ const REVOCATION: Duration = Duration::from_secs(2);
 const MASKED_EARLIER: usize = 64;
 
 /// What the session asks of the guardian.
-enum Command {
+#[derive(Debug)]
+pub(crate) enum Command {
     Start(Box<Spec>),
     Replace(Box<Spec>),
     Deliver(Vec<File>),
@@ -118,16 +119,21 @@ impl Handle {
     }
 }
 
+#[cfg(test)]
+impl Handle {
+    /// A handle whose commands arrive at the test, which sends the events.
+    pub(crate) fn for_test() -> (Self, mpsc::Receiver<Command>, UnboundedSender<Event>) {
+        let (queue, commands) = mpsc::channel();
+        let (events, received) = unbounded_channel();
+        let wake = Arc::new(rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).unwrap());
+        (Self { commands: Commands { queue, wake }, events: received }, commands, events)
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Commands {
     queue: mpsc::Sender<Command>,
     wake: Arc<OwnedFd>,
-}
-
-impl std::fmt::Debug for Command {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Command")
-    }
 }
 
 impl Commands {

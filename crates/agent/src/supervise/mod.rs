@@ -21,6 +21,8 @@ use std::{ffi::OsString, path::PathBuf, process::ExitCode, sync::Arc, time::Dura
 
 use secret::SecretBytes;
 
+#[cfg(test)]
+pub(crate) use self::guardian::Command;
 pub use self::{
     front::front,
     guardian::{Event, Handle, guard},
