@@ -1,8 +1,7 @@
 //! The places where a crash matters, by name, so that a test can crash at each of them.
 //!
 //! Built with the feature `fault-points`, the process aborts at the point that the environment variable
-//! `STRONGROOM_FAULT` names; a test in the same process can have the request fail there instead. Without the feature
-//! nothing of this is compiled.
+//! `STRONGROOM_FAULT` names. Without the feature nothing of this is compiled.
 
 use engine::Error;
 
@@ -32,26 +31,12 @@ pub(crate) fn reach(point: &'static str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Crashes or fails if this is the point that a test chose.
+/// Crashes if this is the point that a test chose.
 #[cfg(feature = "fault-points")]
 pub(crate) fn reach(point: &'static str) -> Result<(), Error> {
     debug_assert!(FAULT_POINTS.contains(&point));
     if std::env::var("STRONGROOM_FAULT").is_ok_and(|chosen| chosen == point) {
         std::process::abort();
     }
-    let mut armed = ARMED.lock();
-    if armed.as_deref() == Some(point) {
-        *armed = None;
-        return Err(Error::internal(format!("fault point {point}")));
-    }
     Ok(())
-}
-
-#[cfg(feature = "fault-points")]
-static ARMED: parking_lot::Mutex<Option<String>> = parking_lot::Mutex::new(None);
-
-/// Has the next request that reaches `point` fail there, once; `None` takes it back. Gives what was still armed.
-#[cfg(feature = "fault-points")]
-pub fn arm(point: Option<&str>) -> Option<String> {
-    std::mem::replace(&mut *ARMED.lock(), point.map(str::to_owned))
 }

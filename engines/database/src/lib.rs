@@ -29,8 +29,6 @@ use parking_lot::Mutex;
 use password_policy::PasswordPolicy;
 
 pub use fault::FAULT_POINTS;
-#[cfg(feature = "fault-points")]
-pub use fault::arm;
 
 use crate::{
     connections::Connections,

@@ -56,6 +56,7 @@ pub(crate) async fn rotate_now<T: Targets>(cx: &Here<T>, name: &str) -> Result<(
             sharers.join(", ")
         )));
     }
+    let resumed = connection.pending.is_some();
     let pending = match connection.pending.clone() {
         Some(pending) => pending,
         None => {
@@ -70,8 +71,8 @@ pub(crate) async fn rotate_now<T: Targets>(cx: &Here<T>, name: &str) -> Result<(
     };
     fault::reach("root.after-pending")?;
     let target = cx.engine().connections.target::<T>(name, &connection)?;
-    // What was cut off may have come this far.
-    let changed = target.login_works(&connection.username, &pending.password.0).await.unwrap_or(false);
+    // What was cut off may have come this far. A new password is not tried before the database has it.
+    let changed = resumed && target.login_works(&connection.username, &pending.password.0).await.unwrap_or(false);
     if !changed {
         let statements = &connection.root_rotation_statements;
         if let Err(error) = target.set_password(&connection.username, &pending.password.0, statements).await {
