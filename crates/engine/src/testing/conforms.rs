@@ -57,7 +57,8 @@ impl Mounted {
                 bodies.push(text.into());
             }
             for field in route.fields {
-                for value in [json!({"marker": [{}]}), json!([[{"marker": 1}]]), json!(-1.5), json!(null), json!("")] {
+                for value in [json!({"a": [{"b": "marker"}]}), json!([["marker"]]), json!(-1.5), json!(null), json!("")]
+                {
                     bodies.push(json!({ *field: value }).to_string().into());
                 }
             }
