@@ -1,6 +1,8 @@
-//! The paths of secrets.
+//! The paths of secrets, and the parts of listings.
 
+use api::Count;
 use engine::{Error, FromPath};
+use serde::Deserialize;
 
 /// The path of one secret inside the mount. Never empty.
 #[derive(Clone, Debug)]
@@ -42,6 +44,22 @@ impl FromPath for FolderPath {
             "" => Ok(Self(String::new())),
             path => Ok(Self(checked(path)? + "/")),
         }
+    }
+}
+
+/// Which part of a listing is wanted.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Paging {
+    after: Option<String>,
+    limit: Option<Count>,
+}
+
+impl Paging {
+    /// The name after which the listing begins, and how many names it has at most.
+    pub(crate) fn bounds(&self) -> (Option<&str>, usize) {
+        let limit = self.limit.and_then(|limit| usize::try_from(limit.0).ok()).filter(|limit| *limit > 0);
+        (self.after.as_deref(), limit.unwrap_or(usize::MAX))
     }
 }
 

@@ -7,7 +7,7 @@ use engine::{Answer, Body, Cx, Done, Engine, Error, Keys, LeaseId, Opening, Rout
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::path::{FolderPath, SecretPath};
+use crate::path::{FolderPath, Paging, SecretPath};
 
 /// A mount without versions. It holds nothing in memory.
 pub(crate) struct Kv1;
@@ -24,22 +24,6 @@ impl Engine for Kv1 {
             .on(Verb::Write, "{path...}", "Write a secret.", write)
             .exists(exists)
             .on(Verb::Delete, "{path...}", "Delete a secret.", delete)
-    }
-}
-
-/// Which part of a listing is wanted.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct Paging {
-    after: Option<String>,
-    limit: Option<api::Count>,
-}
-
-impl Paging {
-    /// The name after which the listing begins, and how many names it has at most.
-    pub(crate) fn bounds(&self) -> (Option<&str>, usize) {
-        let limit = self.limit.and_then(|limit| usize::try_from(limit.0).ok()).filter(|limit| *limit > 0);
-        (self.after.as_deref(), limit.unwrap_or(usize::MAX))
     }
 }
 

@@ -22,7 +22,7 @@ mod span;
 mod subkeys;
 mod versions;
 
-use std::{future::Future, sync::OnceLock};
+use std::sync::OnceLock;
 
 use api::Verb;
 use engine::{Due, Engine, Error, Opening, Routes, Scope};
@@ -67,8 +67,8 @@ impl Engine for Kv2 {
         invalid::add(rotation::add(routes))
     }
 
-    fn rotate(cx: Scope<Self>, due: Due) -> impl Future<Output = Result<(), Error>> + Send {
-        async move { rotation::run(&cx, &due.id).await }
+    async fn rotate(cx: Scope<Self>, due: Due) -> Result<(), Error> {
+        rotation::run(&cx, &due.id).await
     }
 }
 

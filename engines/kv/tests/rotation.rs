@@ -5,7 +5,7 @@ mod receiver;
 
 use std::time::Duration;
 
-use api::Verb;
+use api::{Operation, Verb};
 use engine::{
     Error,
     testing::{Mounted, Outcome},
@@ -455,4 +455,31 @@ async fn settings_that_make_no_sense_are_refused_and_change_nothing() {
         .await
         .unwrap();
     refused(mount.write("rotate/other", Value::Null).await, "missing");
+}
+
+#[tokio::test]
+async fn a_rotation_is_no_way_around_the_rights_on_the_secret() {
+    let mount = mount();
+    put(&mount, json!({ "key": "old" })).await;
+    let plain = json!({ "field": "key", "period": "1h" });
+    let hook = json!({ "hook": { "url": "https://hook.example.com/", "secret": SECRET } });
+    let rotation: (&str, &[Operation]) = ("kv/rotation/*", &[Operation::Create, Operation::Update]);
+    let cases: [(&str, &[Operation], bool, bool); 4] = [
+        ("none", &[], false, false),
+        ("reader", &[Operation::Read], false, false),
+        ("writer", &[Operation::Update], true, false),
+        ("both", &[Operation::Update, Operation::Read], true, true),
+    ];
+    for (name, rights, may_rotate, may_hook) in cases {
+        let caller = mount.caller(name, &[rotation, ("kv/data/app", rights)]);
+        for (body, may) in [(&plain, may_rotate), (&hook, may_hook)] {
+            let outcome = mount.send_as(Some(&caller), Verb::Write, "rotation/app", body.clone()).await;
+            assert_eq!(outcome.is_ok(), may, "{name}: {outcome:?}");
+            assert!(may || matches!(outcome, Err(Error::Denied(_) | Error::Invalid(_))), "{outcome:?}");
+        }
+    }
+    let caller = mount.caller("creator", &[rotation, ("kv/data/new", &[Operation::Create])]);
+    mount.send_as(Some(&caller), Verb::Write, "rotation/new", plain.clone()).await.unwrap();
+    let outcome = mount.send_as(Some(&caller), Verb::Write, "rotation/new", plain).await;
+    assert!(matches!(outcome, Err(Error::Denied(_))), "what is there is not created again");
 }

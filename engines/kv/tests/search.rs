@@ -75,7 +75,8 @@ async fn secrets_are_found_by_name_and_notes() {
 async fn only_what_the_caller_may_see_is_found() {
     let mount = mount().await;
     let search = ("kv/search/*", &[Operation::List, Operation::Read][..]);
-    let cases: &[(&str, &[(&str, &[Operation])], &[&str], &[&str])] = &[
+    type Case<'a> = (&'a str, &'a [(&'a str, &'a [Operation])], &'a [&'a str], &'a [&'a str]);
+    let cases: &[Case<'_>] = &[
         // Who may search but nothing else learns nothing.
         ("nothing", &[search], &[], &[]),
         // Who may read a value knows its name, not its notes.

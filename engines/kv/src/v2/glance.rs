@@ -84,8 +84,8 @@ fn wanted(cx: &Cx<Kv2>) -> Result<Wanted, Error> {
 
 impl<'a> Glance<'a> {
     fn find(&self, wanted: &Wanted, now: Timestamp) -> Option<&Glanced<'a>> {
-        let label =
-            |name: &str| self.labels.get(name).filter(|label: &&Label| !label.until.is_some_and(|until| until <= now));
+        let in_force = |label: &&Label| label.until.is_none_or(|until| until > now);
+        let label = |name: &str| self.labels.get(name).filter(in_force);
         let n = match wanted {
             Wanted::Label(name) => label(name)?.version,
             // What is not in force yet is not there for readers.

@@ -14,10 +14,7 @@ use super::{
     rotation,
     span::Span,
 };
-use crate::{
-    path::{FolderPath, SecretPath},
-    v1::Paging,
-};
+use crate::path::{FolderPath, Paging, SecretPath};
 
 /// A secret as it is shown.
 #[derive(Debug, Serialize)]
@@ -70,7 +67,9 @@ pub(crate) struct Patch {
 }
 
 /// Tells null from absent.
-fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
+pub(crate) fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
 }
 
@@ -78,7 +77,7 @@ fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> R
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum Text {
-    Text(String),
+    Quoted(String),
     Flag(bool),
     Number(serde_json::Number),
 }
@@ -86,7 +85,7 @@ enum Text {
 impl Text {
     fn into_text(self) -> String {
         match self {
-            Self::Text(text) => text,
+            Self::Quoted(text) => text,
             Self::Flag(flag) => flag.to_string(),
             Self::Number(number) => number.to_string(),
         }

@@ -7,21 +7,19 @@ mod stored;
 
 use std::collections::BTreeMap;
 
-use api::{Count, Flag, Ttl, Verb};
+use api::{Count, Flag, Operation, Ttl, Verb};
 use clock::Timestamp;
-use engine::{Cx, Data, Done, Error, Keys, RotationTry, Routes};
+use engine::{Cx, Data, Done, Error, Keys, Refusal, RotationTry, Routes};
 use secret::SecretString;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{
     Kv2,
+    metadata::present,
     record::{PREVIOUS, Record},
 };
-use crate::{
-    path::{FolderPath, SecretPath},
-    v1::Paging,
-};
+use crate::path::{FolderPath, Paging, SecretPath};
 use generator::Generator;
 use hook::Hook;
 pub(crate) use run::run;
@@ -75,11 +73,6 @@ struct HookChange {
     timeout: Option<Ttl>,
 }
 
-/// Tells null from absent.
-fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
-}
-
 async fn list(cx: Cx<Kv2>, folder: FolderPath, paging: Paging) -> Result<Keys, Error> {
     let (after, limit) = paging.bounds();
     Ok(cx.view().list(&format!("{ROTATIONS}{}", folder.as_str()), after, limit).await?.into())
@@ -91,15 +84,30 @@ async fn exists(cx: Cx<Kv2>, path: SecretPath) -> Result<bool, Error> {
 
 async fn write(cx: Cx<Kv2>, path: SecretPath, change: Change) -> Result<Done, Error> {
     let before = Rotation::load(cx.view(), path.as_str()).await?;
+    let record = Record::load(cx.view(), path.as_str()).await?;
+    let sets_hook = matches!(change.hook, Some(Some(_)));
     let rotation = change.apply(&cx, before)?;
-    let now = cx.now();
-    let mut record = Record::load(cx.view(), path.as_str()).await?.unwrap_or_else(|| Record::new(now));
+    check_rights(&cx, &path, record.is_some(), sets_hook)?;
+    let mut record = record.unwrap_or_else(|| Record::new(cx.now()));
     record.rotation_class = Some(rotation.class().to_owned());
     record.save(cx.view(), path.as_str())?;
     rotation.save(cx.view(), path.as_str())?;
     // A secret without a value gets its first one at once.
     cx.plan(path.as_str(), rotation.plan(record.current() == 0)).await?;
     Ok(Done)
+}
+
+/// A rotation writes the secret in the name of whoever set it up, and a hook learns its value: neither may be a way
+/// around the rights on the secret itself.
+fn check_rights(cx: &Cx<Kv2>, path: &SecretPath, exists: bool, sets_hook: bool) -> Result<(), Error> {
+    let data = format!("data/{}", path.as_str());
+    let lacks = |operation: Operation| !cx.allows(&data, operation);
+    let write = if exists { Operation::Update } else { Operation::Create };
+    if lacks(write) || sets_hook && lacks(Operation::Read) {
+        let why = format!("a rotation needs the rights to {write} the secret, and one with a hook to read it");
+        return Err(Error::Denied(Refusal::Other(why)));
+    }
+    Ok(())
 }
 
 impl Change {
