@@ -1,9 +1,10 @@
 //! The supervisor without a server: what it delivers comes from the command line. The tests drive it.
 //!
 //! `supervise [--env NAME=VALUE]… [--file NAME=VALUE]… [--path PATH=VALUE]… [--memfd NAME=VALUE]… [--mask | --no-mask]
-//! [--grace MS] [--area auto|private|directory] [--control FIFO] [--fail-first] -- COMMAND…`
+//! [--grace MS] [--area auto|private|directory] [--control FIFO] [--refuse] -- COMMAND…`
 //!
 //! Lines in the FIFO: `replace NAME=VALUE`, `deliver NAME=VALUE`, `signal N`, `hook COMMAND`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::print_stderr)]
 
 use std::{
     ffi::OsString,

@@ -26,7 +26,7 @@ pub(crate) struct Received {
 
 impl Received {
     /// Whether the kernel made it (the terminal driver, say), and no process sent it.
-    pub(crate) fn from_kernel(&self) -> bool {
+    pub(crate) fn is_from_kernel(&self) -> bool {
         self.code > 0
     }
 }

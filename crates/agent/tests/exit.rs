@@ -1,4 +1,5 @@
 //! The supervisor ends as the program ended.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod kit;
 

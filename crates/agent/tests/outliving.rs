@@ -1,4 +1,5 @@
 //! Nothing of the program lives longer than its supervisor.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod kit;
 

@@ -1,4 +1,5 @@
 //! On a terminal the supervisor is not noticed.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod kit;
 

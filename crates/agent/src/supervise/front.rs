@@ -115,7 +115,7 @@ impl Front {
             // Our own writes to a closed pipe, and our own stops.
             _ if received.sender == rustix::process::getpid().as_raw_nonzero().get() => {}
             // The terminal, or the program itself, has signalled the whole group: the program has it already.
-            _ if self.together && (received.from_kernel() || self.is_program(received.sender)) => {}
+            _ if self.together && (received.is_from_kernel() || self.is_program(received.sender)) => {}
             libc::SIGCONT if !self.together => self.resume(),
             signal => self.tell(Message::Pass(signal)),
         }
