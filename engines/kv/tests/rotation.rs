@@ -3,7 +3,7 @@
 
 mod receiver;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use api::{Operation, Verb};
 use engine::{
@@ -12,6 +12,10 @@ use engine::{
 };
 use receiver::{Call, Receiver};
 use serde_json::{Value, json};
+use storage::{
+    Store,
+    testing::{CrashStore, When},
+};
 
 const SECRET: &str = "a secret of the hook";
 const STEPS: [&str; 4] = ["create", "set", "test", "finish"];
@@ -302,8 +306,7 @@ async fn two_that_rotate_at_once_bring_about_one_new_value() {
         let (one, two) = tokio::join!(mount.write("rotate/app", Value::Null), mount.write("rotate/app", Value::Null));
         assert_eq!((one.unwrap().data["version"].clone(), two.unwrap().data["version"].clone()), (json!(2), json!(2)));
         assert_eq!(data(&mount, "?label=previous").await["key"], "old");
-        let ids: std::collections::BTreeSet<_> =
-            receiver.take().iter().map(|call| call.body["id"].to_string()).collect();
+        let ids: BTreeSet<_> = receiver.take().iter().map(|call| call.body["id"].to_string()).collect();
         assert_eq!(ids.len(), usize::from(hook));
     }
 }
@@ -482,4 +485,45 @@ async fn a_rotation_is_no_way_around_the_rights_on_the_secret() {
     mount.send_as(Some(&caller), Verb::Write, "rotation/new", plain.clone()).await.unwrap();
     let outcome = mount.send_as(Some(&caller), Verb::Write, "rotation/new", plain).await;
     assert!(matches!(outcome, Err(Error::Denied(_))), "what is there is not created again");
+}
+
+#[tokio::test]
+async fn a_crash_at_any_commit_leaves_a_value_that_works_and_is_gone_on_from() {
+    for when in [When::Before, When::After] {
+        for n in 0.. {
+            let receiver = Receiver::start().await;
+            let disk: Arc<dyn Store> = store_memory::Memory::new();
+            let over = |store| Mounted::over(engine_kv::KIND, &[("version", "2")], store);
+            let mount = over(Arc::clone(&disk));
+            put(&mount, json!({ "key": "old", "url": "u" })).await;
+            let body = json!({ "field": "key", "period": "1h", "hook": { "url": receiver.url, "secret": SECRET } });
+            mount.write("rotation/app", body).await.unwrap();
+            let crashing = CrashStore::new(Arc::clone(&disk), n, when);
+            let crashed = over(Arc::clone(&crashing) as Arc<dyn Store>);
+            let done = crashing.until_crash(crashed.write("rotate/app", Value::Null)).await;
+            let before = receiver.take();
+            // Whatever the other end has tried and found good, or the old value, is in force.
+            let mount = over(disk);
+            let in_force = data(&mount, "").await;
+            let tested = before.iter().find(|call| call.step() == "test").map(|call| call.body["value"].clone());
+            assert!(in_force["key"] == "old" || Some(&in_force["key"]) == tested.as_ref(), "{n}");
+            // What is unfinished is finished, with the value that the other end already knows.
+            let shown = status(&mount).await;
+            if shown["current_version"] == 1 || shown["step"] != Value::Null {
+                mount.write("rotate/app", Value::Null).await.unwrap();
+            }
+            let after = receiver.take();
+            let known: BTreeSet<_> = before.iter().chain(&after).map(|call| call.body["id"].to_string()).collect();
+            assert_eq!(known.len(), 1, "{n}");
+            let values: BTreeSet<_> = before.iter().chain(&after).map(|call| call.body["value"].to_string()).collect();
+            let (new, url) = (data(&mount, "").await["key"].clone(), data(&mount, "").await["url"].clone());
+            assert!(values.contains(&new.to_string()) && values.len() == 2, "{n}: one value, and none at the end");
+            assert_eq!((url, status(&mount).await["step"].clone()), (json!("u"), Value::Null));
+            assert_eq!(data(&mount, "?label=previous").await["key"], "old");
+            if done.is_some() {
+                assert!(n >= 5, "each step is a commit");
+                break;
+            }
+        }
+    }
 }
