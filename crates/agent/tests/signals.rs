@@ -98,7 +98,7 @@ fn a_closed_standard_error_does_not_end_the_supervisor() {
 
 #[test]
 fn a_stopped_program_is_continued_through_the_supervisor() {
-    let mut running = Running::start(&mut shell(&["--no-mask"], "echo $$; read x; echo got $x").stdin(Stdio::piped()));
+    let mut running = Running::start(shell(&["--no-mask"], "echo $$; read x; echo got $x").stdin(Stdio::piped()));
     let program: i32 = running.line().parse().unwrap();
     running.signal("TSTP");
     kit::until("the program is stopped", || (kit::state(program) == Some('T')).then_some(()));

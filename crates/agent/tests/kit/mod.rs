@@ -1,5 +1,5 @@
 //! What the tests of the supervisor share: the supervisor itself, its process trees, and terminals.
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub, clippy::print_stderr)]
 
 use std::{
     ffi::OsStr,

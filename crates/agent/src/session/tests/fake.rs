@@ -84,6 +84,11 @@ impl Fake {
         self.state().asked.iter().filter(|asked| asked.what == what).count()
     }
 
+    /// The last time `what` was asked.
+    pub(super) fn last(&self, what: &str) -> Asked {
+        self.state().asked.iter().rfind(|asked| asked.what == what).unwrap().clone()
+    }
+
     pub(super) fn all(&self) -> Vec<String> {
         self.state().asked.iter().map(|asked| asked.what.clone()).collect()
     }

@@ -137,9 +137,7 @@ async fn a_run_has_a_token_of_its_own_and_gives_it_back() {
     assert!(at("PUT auth/token/create") < at("PUT auth/token/liveness"));
     assert!(at("PUT auth/token/liveness") < at("GET database/creds/app"), "tied before anything is leased");
     let fake = run.end().await;
-    let state = fake.state();
-    let revoked = state.asked.iter().find(|asked| asked.what == "PUT auth/token/revoke-self").unwrap();
-    assert_eq!(revoked.token, "token-1", "the child, not the caller's own");
+    assert_eq!(fake.last("PUT auth/token/revoke-self").token, "token-1", "the child, not the caller's own");
 }
 
 #[tokio::test]
@@ -255,11 +253,10 @@ async fn a_lease_is_renewed_and_replaced_before_it_ends() {
     let [Command::Replace(spec)] = commands.as_slice() else { panic!("{} commands", commands.len()) };
     assert_eq!(env(spec), ["P=second-one"]);
     run.pass(1).await;
-    let state = fake.state();
-    let at = |what: &str| state.asked.iter().rposition(|asked| asked.what == what).unwrap();
+    let asked = fake.state().asked.clone();
+    let at = |what: &str| asked.iter().rposition(|asked| asked.what == what).unwrap();
     assert!(at("GET database/creds/app") < at("PUT sys/leases/revoke"), "first the new one, then the old one goes");
-    assert_eq!(state.asked[at("PUT sys/leases/revoke")].body["lease_id"], "l1");
-    drop(state);
+    assert_eq!(asked[at("PUT sys/leases/revoke")].body["lease_id"], "l1");
     run.end().await;
 }
 
@@ -410,8 +407,7 @@ async fn logins_carry_their_proof_and_read_it_anew() {
         let mut run = Run::start(&fake, &vars, &manifest);
         run.started().await;
         run.end().await;
-        let state = fake.state();
-        let login = state.asked.iter().rfind(|asked| asked.what == "PUT auth/jwt/login").unwrap();
+        let login = fake.last("PUT auth/jwt/login");
         assert_eq!(login.body, json!({"jwt": proof, "role": "ci"}));
         assert_eq!(login.token, "", "nobody's token is shown to a login");
     }
@@ -419,10 +415,8 @@ async fn logins_carry_their_proof_and_read_it_anew() {
     let mut run = Run::start(&fake, &vars, &manifest);
     run.started().await;
     run.end().await;
-    let state = fake.state();
-    let login = state.asked.iter().rfind(|asked| asked.what == "PUT auth/approle/login").unwrap();
+    let login = fake.last("PUT auth/approle/login");
     assert_eq!(login.body, json!({"role_id": "r", "secret_id": "two"}));
-    drop(state);
     let mut run = Run::start(&fake, &vars, "[login]\nmethod = \"jwt\"\njwt_file = \"/no/such/file\"");
     let Command::Refuse(_, message) = run.command().await else { panic!("started") };
     assert!(message.contains("/no/such/file"), "{message}");
