@@ -18,10 +18,12 @@ use rustix::{
     process::{Pid, Signal, WaitOptions, WaitStatus},
 };
 use secret::SecretBytes;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
-    Error, Exit, Spec, chain, harden,
+    Error, Exit, Spec, chain,
+    handle::{Command, Commands, Event, Finished, Handle},
+    harden,
     launch::{self, Surroundings},
     link::{Incoming, Link, Message},
     plumbing::Plumbing,
@@ -44,105 +46,6 @@ const UNKILLABLE: Duration = Duration::from_secs(5);
 const REVOCATION: Duration = Duration::from_secs(2);
 /// So many values of earlier instances stay masked: old output may still be on its way.
 const MASKED_EARLIER: usize = 64;
-
-/// What the session asks of the guardian.
-#[derive(Debug)]
-pub(crate) enum Command {
-    Start(Box<Spec>),
-    Replace(Box<Spec>),
-    Deliver(Vec<File>),
-    Signal(i32),
-    Hook(Vec<OsString>),
-    Refuse(Exit, String),
-    Finished,
-}
-
-/// What the guardian tells the session.
-#[derive(Debug)]
-pub enum Event {
-    /// The program runs, for the first time or again.
-    Started,
-    /// The files of the last [`Handle::deliver`] are in place and can be read, or why not.
-    Delivered(Result<(), String>),
-    /// The user wants to end before the program was started. Stop fetching, revoke, return.
-    Interrupted,
-    /// Nothing of the program is left. Revoke, return.
-    Ended(Exit),
-}
-
-/// The session's hold on the guardian.
-#[derive(Debug)]
-pub struct Handle {
-    commands: Commands,
-    events: UnboundedReceiver<Event>,
-}
-
-impl Handle {
-    /// Everything is resolved: start the program.
-    pub fn start(&self, spec: Spec) {
-        self.commands.send(Command::Start(Box::new(spec)));
-    }
-
-    /// Ends the program and starts it again with new values. [`Event::Started`] follows once it runs.
-    pub fn replace(&self, spec: Spec) {
-        self.commands.send(Command::Replace(Box::new(spec)));
-    }
-
-    /// Puts new content into the files of the running program. [`Event::Delivered`] follows.
-    pub fn deliver(&self, files: Vec<File>) {
-        self.commands.send(Command::Deliver(files));
-    }
-
-    /// Sends the program a signal.
-    pub fn signal(&self, signal: i32) {
-        self.commands.send(Command::Signal(signal));
-    }
-
-    /// Runs a command beside the program, in its environment; its failure is reported and changes nothing.
-    pub fn hook(&self, command: Vec<OsString>) {
-        self.commands.send(Command::Hook(command));
-    }
-
-    /// The program must not start; `message` says why, without any secret in it.
-    pub fn refuse(&self, exit: Exit, message: String) {
-        self.commands.send(Command::Refuse(exit, message));
-    }
-
-    /// The next event; `None` never comes before [`Event::Ended`].
-    pub async fn event(&mut self) -> Option<Event> {
-        self.events.recv().await
-    }
-
-    /// The next event if there is one already.
-    pub fn try_event(&mut self) -> Option<Event> {
-        self.events.try_recv().ok()
-    }
-}
-
-#[cfg(test)]
-impl Handle {
-    /// A handle whose commands arrive at the test, which sends the events.
-    pub(crate) fn for_test() -> (Self, mpsc::Receiver<Command>, UnboundedSender<Event>) {
-        let (queue, commands) = mpsc::channel();
-        let (events, received) = unbounded_channel();
-        let wake = Arc::new(rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).unwrap());
-        (Self { commands: Commands { queue, wake }, events: received }, commands, events)
-    }
-}
-
-#[derive(Clone, Debug)]
-struct Commands {
-    queue: mpsc::Sender<Command>,
-    wake: Arc<OwnedFd>,
-}
-
-impl Commands {
-    fn send(&self, command: Command) {
-        // The loop outlives the session, unless the process is ending anyway.
-        let _ = self.queue.send(command);
-        let _ = rustix::io::write(&*self.wake, &1u64.to_ne_bytes());
-    }
-}
 
 /// The guardian's whole life, to be called on the main thread of the process that [`super::front`] started. `session`
 /// runs on a thread of its own; it gets hold of the guardian through the [`Handle`] and returns when it has revoked
@@ -242,13 +145,12 @@ impl Guardian {
 
         let wake = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
         let wake = Arc::new(wake.map_err(|e| Error::system("making an eventfd")(e.into()))?);
-        let (queue, commands) = mpsc::channel();
-        let (events, received) = unbounded_channel();
-        let sender = Commands { queue, wake: wake.clone() };
+        let (sender, commands) = Commands::new(wake.clone());
+        let (handle, events) = Handle::new(sender.clone());
         let run = move || {
             // Also when the session panics: the guardian must not wait for it for ever.
-            let _finished = Finished(sender.clone());
-            session(Handle { commands: sender, events: received });
+            let _finished = Finished(sender);
+            session(handle);
         };
         std::thread::Builder::new()
             .name("session".to_owned())
@@ -650,15 +552,6 @@ impl Guardian {
 impl Drop for Guardian {
     fn drop(&mut self) {
         self.files = None;
-    }
-}
-
-/// Tells the guardian that the session is over, however it ended.
-struct Finished(Commands);
-
-impl Drop for Finished {
-    fn drop(&mut self) {
-        self.0.send(Command::Finished);
     }
 }
 

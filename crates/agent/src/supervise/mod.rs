@@ -11,6 +11,7 @@
 
 mod front;
 mod guardian;
+mod handle;
 mod launch;
 mod link;
 mod plumbing;
@@ -22,10 +23,11 @@ use std::{ffi::OsString, path::PathBuf, process::ExitCode, sync::Arc, time::Dura
 use secret::SecretBytes;
 
 #[cfg(test)]
-pub(crate) use self::guardian::Command;
+pub(crate) use self::handle::Command;
 pub use self::{
     front::front,
-    guardian::{Event, Handle, guard},
+    guardian::guard,
+    handle::{Event, Handle},
 };
 use crate::{
     deliver::{Environment, File},
