@@ -59,7 +59,12 @@ impl Running {
     ) -> Result<(Admitted, Box<Success>), Refused> {
         for _ in 0..TRIES {
             match self.attempt(&admitted, tx).await {
-                Ok(success) => return Ok((admitted, success)),
+                Ok(success) => {
+                    if services.has_planned() {
+                        self.rotations.wake();
+                    }
+                    return Ok((admitted, success));
+                }
                 Err(error) => {
                     tx.clear();
                     // A credential that was made for this try has no lease: it goes at once.
@@ -121,6 +126,9 @@ impl Running {
                 owner: caller.filter(|caller| !batch(caller)).map(|caller| caller.id.clone()),
                 owner_expires: caller.filter(batch).and_then(|caller| caller.expires),
             };
+            if let Some(owner) = &owned.owner {
+                self.tokens.hold(tx, owner).await?;
+            }
             let granted = self.leases.grant(tx, owned, grant).await?;
             success.lease_id = granted.id.to_string();
             success.renewable = granted.renewable;

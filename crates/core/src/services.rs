@@ -1,6 +1,9 @@
 //! What the program is to an engine while it answers one request, and how a request finds its engine.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicBool, Ordering},
+};
 
 use api::Operation;
 use clock::{Clock, Timestamp};
@@ -21,6 +24,7 @@ pub(crate) struct RequestServices {
     acl: OnceLock<Arc<Acl>>,
     intents: Mutex<Vec<LeaseId>>,
     spent: OnceLock<TokenId>,
+    planned: AtomicBool,
 }
 
 impl RequestServices {
@@ -30,6 +34,7 @@ impl RequestServices {
             acl: OnceLock::new(),
             intents: Mutex::default(),
             spent: OnceLock::new(),
+            planned: AtomicBool::new(false),
         })
     }
 
@@ -41,6 +46,11 @@ impl RequestServices {
                 tracing::warn!(lease = %intent, %error, "an intent could not be given up; it ends by itself");
             }
         }
+    }
+
+    /// Whether the request planned a rotation.
+    pub(crate) fn has_planned(&self) -> bool {
+        self.planned.load(Ordering::Relaxed)
     }
 
     /// The token whose last use this request was.
@@ -73,6 +83,7 @@ impl Services for RequestServices {
         id: &'a str,
         plan: Option<Plan>,
     ) -> BoxFuture<'a, Result<(), Error>> {
+        self.planned.store(true, Ordering::Relaxed);
         Box::pin(self.running.rotations.plan(tx, mount, id, plan))
     }
 
@@ -83,6 +94,7 @@ impl Services for RequestServices {
         id: &'a str,
         outcome: Result<(), String>,
     ) -> BoxFuture<'a, Result<(), Error>> {
+        self.planned.store(true, Ordering::Relaxed);
         Box::pin(self.running.rotations.rotated(tx, mount, id, outcome))
     }
 

@@ -62,6 +62,8 @@ impl Leases {
         let slots = Arc::new(Semaphore::new(AT_ONCE));
         let busy = Arc::new(Busy::default());
         loop {
+            // What is put into the index from here on sounds it anew.
+            *self.alarm.lock() = None;
             let wait = match self.pass(&ends, &slots, &busy).await {
                 Ok(wait) => wait,
                 Err(Error::Sealed) => return,
@@ -70,8 +72,20 @@ impl Leases {
                     Duration::from_secs(1)
                 }
             };
+            self.rest(clock::after(self.clock.now(), wait)).await;
+        }
+    }
+
+    /// Waits until `next`, or until the alarm if that is earlier.
+    async fn rest(&self, next: Timestamp) {
+        loop {
+            let now = self.clock.now();
+            let until = self.alarm.lock().map_or(next, |alarm| alarm.min(next));
+            if until <= now {
+                return;
+            }
             tokio::select! {
-                () = self.clock.sleep(wait) => {}
+                () = self.clock.sleep(clock::between(now, until)) => {}
                 () = self.wake.notified() => {}
             }
         }

@@ -42,6 +42,8 @@ pub struct Leases {
     clock: Clock,
     instance: String,
     wake: Notify,
+    /// The earliest end that was put into the due index since the expirer last read it.
+    alarm: Mutex<Option<Timestamp>>,
     quotas: Quotas,
     failing: Mutex<HashMap<Arc<str>, LeaseId>>,
     waiting: Mutex<HashMap<LeaseId, Vec<oneshot::Sender<Result<(), String>>>>>,
@@ -82,6 +84,7 @@ impl Leases {
             clock,
             instance: crypto::random::base62(12).to_string(),
             wake: Notify::new(),
+            alarm: Mutex::default(),
             failing: Mutex::default(),
             waiting: Mutex::default(),
         })
@@ -129,7 +132,7 @@ impl Leases {
             }
         });
         let _ = result.await?;
-        self.wake.notify_one();
+        self.wake();
         Ok(())
     }
 
@@ -210,7 +213,8 @@ impl Leases {
         record.expires = Some(until);
         record.due = until;
         self.insert(tx, &record)?;
-        Ok(clock::between(now, until))
+        // The engine took a moment since `until` was worked out; to the caller, 90 minutes are not 89:59.
+        Ok(Duration::from_secs(clock::between(now, until).as_secs_f64().round() as u64))
     }
 
     /// Marks a lease for revocation, which a background task does; `None` if there is no such lease. With `wait`, the
@@ -226,7 +230,7 @@ impl Leases {
         if !matches!(marked, Ok(true)) {
             self.waiting.lock().remove(id);
         }
-        self.wake.notify_one();
+        self.wake();
         Ok(marked?.then_some(wait))
     }
 
@@ -275,12 +279,22 @@ impl Leases {
         }
         if let Some(end) = end {
             tx.put(due::token_key(end, token), bytes::Bytes::new());
+            self.sound(end);
         }
     }
 
     /// Lets the expirer look at once whether something is due.
     pub fn wake(&self) {
-        self.wake.notify_one();
+        self.sound(self.clock.now());
+    }
+
+    /// Has the expirer look at `due` at the latest, whatever it found when it last looked.
+    fn sound(&self, due: Timestamp) {
+        let mut alarm = self.alarm.lock();
+        if alarm.is_none_or(|at| due < at) {
+            *alarm = Some(due);
+            self.wake.notify_one();
+        }
     }
 
     async fn pending(&self, tx: &Tx, id: &LeaseId) -> Result<Record, Error> {
@@ -296,6 +310,7 @@ impl Leases {
             tx.put(record::token_key(owner, &record.id), bytes::Bytes::new());
         }
         tx.put(due::lease_key(record.due, &record.id), bytes::Bytes::new());
+        self.sound(record.due);
         Ok(())
     }
 

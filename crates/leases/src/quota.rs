@@ -48,12 +48,17 @@ impl Quotas {
         let prefix = prefix_of(quota, id);
         self.load(&prefix).await?;
         let mut counts = self.counts.lock();
-        let count = counts.entry(prefix).or_default();
-        if *count >= quota.max_leases {
-            let text = format!("lease count quota exceeded: {} leases of at most {}", *count, quota.max_leases);
+        let count = counts.get(&prefix).copied().unwrap_or_default();
+        if count >= quota.max_leases {
+            let text = format!("lease count quota exceeded: {count} leases of at most {}", quota.max_leases);
             return Err(Error::Quota { text, retry_after: Duration::from_secs(5) });
         }
-        *count += 1;
+        // In every count that it will be taken out of: a lease of a role is one of its mount, too.
+        for (prefix, count) in counts.iter_mut() {
+            if id.0.starts_with(prefix.as_str()) {
+                *count += 1;
+            }
+        }
         Ok(())
     }
 

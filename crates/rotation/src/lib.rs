@@ -109,6 +109,12 @@ impl Rotations {
         Ok(())
     }
 
+    /// Has what is due looked at now. To be called after the commit of a [`Rotations::plan`]: until then there is nothing
+    /// to see.
+    pub fn wake(&self) {
+        self.wake.notify_one();
+    }
+
     /// How a rotation stands; `None` if none is planned.
     pub async fn status(&self, tx: &Tx, mount: &MountInfo, id: &str) -> Result<Option<RotationStatus>, Error> {
         let item: Option<Item> = tx.get_json(&item_key(&mount.uuid, id)).await?;

@@ -177,6 +177,16 @@ impl Tokens {
         Ok((record, left, warnings))
     }
 
+    /// Lets `tx` commit only if the token is in force then: what is leased to a token that ends meanwhile would stay
+    /// behind.
+    pub async fn hold(&self, tx: &Tx, id: &TokenId) -> Result<(), Error> {
+        let record: Option<Record> = tx.get_json(&record::key(id)).await?;
+        match record.is_some_and(|record| record.in_force(self.clock.now())) {
+            true => Ok(()),
+            false => Err(Error::Denied(Refusal::InvalidToken)),
+        }
+    }
+
     /// Revokes a token, as part of `tx`: it is refused from the commit on. Its children and leases follow in the
     /// background; wake the leases after the commit. `false` if there is no such token.
     pub async fn revoke(&self, tx: &Tx, id: &TokenId) -> Result<bool, Error> {
