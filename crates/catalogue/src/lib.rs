@@ -12,6 +12,7 @@ pub const KINDS: &[Kind] = &[
     auth_jwt::KIND,
     // Secrets engines.
     engine_database::kind::<Databases>(),
+    engine_kv::KIND,
 ];
 
 /// The databases in which users can be made, sorted by name.
@@ -63,7 +64,7 @@ mod tests {
     #[test]
     fn every_kind_has_a_readme_with_the_headings_of_its_family() {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        let folders = ["auth-methods/approle", "auth-methods/jwt", "engines/database"];
+        let folders = ["auth-methods/approle", "auth-methods/jwt", "engines/database", "engines/kv"];
         assert_eq!(folders.len(), KINDS.len());
         for folder in folders {
             let readme = std::fs::read_to_string(root.join(folder).join("README.md")).expect(folder);
