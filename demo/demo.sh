@@ -79,7 +79,7 @@ superuser "CREATE ROLE report_a LOGIN PASSWORD 'x'; CREATE ROLE report_b LOGIN P
 good "PostgreSQL listens on 127.0.0.1:$pg_port; strongroom_admin may create roles and is no superuser"
 
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj "/CN=127.0.0.1" \
-    -addext "subjectAltName=IP:127.0.0.1,DNS:localhost" -keyout "$work/tls.key" -out "$work/tls.pem" 2>/dev/null
+    -addext "subjectAltName=IP:127.0.0.1,DNS:localhost" -addext basicConstraints=critical,CA:FALSE -keyout "$work/tls.key" -out "$work/tls.pem" 2>/dev/null
 port=$(spare_port)
 cat >"$work/strongroom.hcl" <<EOF
 storage "embedded" { path = "$work/data" }

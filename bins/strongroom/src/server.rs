@@ -76,7 +76,11 @@ async fn serve(args: &ServerArgs) -> Result<(), String> {
 
 fn log_to_stderr(level: &str, json: bool) {
     let filter = tracing_subscriber::EnvFilter::try_new(level).unwrap_or_else(|_| "info".into());
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .with_ansi(false);
     // A second call, in tests, changes nothing.
     let _ = if json { log.json().try_init() } else { log.try_init() };
 }

@@ -78,7 +78,14 @@ fn open(entry: &Entry, settings: &Settings, clock: &Clock, heads: Heads) -> Resu
         if let Some(directory) = settings.journal_directory.as_ref().filter(|_| !options.contains_key("path")) {
             // If it cannot be made, opening the journal below it fails and says so.
             let _ = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
-            options.insert("path".to_owned(), directory.join(&entry.path).display().to_string());
+            // The journal makes its own directory; the one that holds all journals is made here.
+            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(|source| {
+                audit::Error::Io {
+                    act: format!("make the directory {}", directory.display()),
+                    source: Arc::new(source),
+                }
+            })?;
+            options.insert("path".to_owned(), directory.join(entry.path.replace('/', "-")).display().to_string());
         }
         let (mut parsed, common) = audit::journal::Settings::parse(&options)?;
         parsed.anchor = heads.anchor;

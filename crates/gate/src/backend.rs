@@ -88,6 +88,7 @@ pub enum Matched {
 }
 
 /// An admitted request as it reaches an engine. Only the gate makes one for a request.
+#[non_exhaustive]
 pub struct Call {
     /// The route.
     pub endpoint: Endpoint,
@@ -105,7 +106,6 @@ pub struct Call {
     pub view: View,
     /// What the program offers.
     pub services: Arc<dyn Services>,
-    pub(crate) _gate: (),
 }
 
 /// A lease that must be revoked or renewed.

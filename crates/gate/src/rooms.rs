@@ -327,6 +327,5 @@ fn call(facts: &Facts, target: &Target, endpoint: Endpoint, tx: &Arc<Tx>) -> Cal
         mount: Arc::clone(&target.info),
         view: tx.view(Arc::clone(&target.prefix)),
         services: Arc::clone(&target.services),
-        _gate: (),
     }
 }

@@ -61,7 +61,6 @@ const IGNORED: &[&str] = &[
     "ha_storage",
     "plugin_directory",
     "raw_storage_endpoint",
-    "seal",
     "service_registration",
     "telemetry",
     "ui",
@@ -84,6 +83,12 @@ impl Config {
     }
 
     fn from_map(mut map: Map<String, Value>) -> Result<(Self, Vec<String>), String> {
+        // Taken for granted, a seal that is not there would leave a server closed after its first restart.
+        if let Some((name, _)) =
+            map.remove("seal").map(blocks).unwrap_or_default().iter().find(|(name, _)| name != "shamir")
+        {
+            return Err(format!("seal \"{name}\" is not known; the only seal is shamir, with key shares"));
+        }
         let storage = storage(&mut map)?;
         let listeners = listeners(&mut map)?;
         let config = Self {
