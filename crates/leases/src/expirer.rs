@@ -2,13 +2,9 @@
 //!
 //! A due thing is claimed by moving its index entry into the future in a conditional commit, so that only one task, on
 //! whichever node, works on it. What fails comes back later, for as long as it takes. One lease of a mount whose target
-//! fails stays on a short leash as a probe: when it succeeds, the others of the mount are due at once.
+//! fails is kept on a short leash as a probe: when it succeeds, the others of the mount are due at once.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use clock::Timestamp;
 use gate::{Error, LeaseId, TokenId};
@@ -23,7 +19,7 @@ pub trait Ends: Send + Sync + 'static {
     /// Revokes what a lease stands for.
     fn revoke_lease<'a>(&'a self, lease: &'a Record) -> BoxFuture<'a, Outcome>;
 
-    /// Ends a token that is due: its children, its leases, itself. `Ok(Some(at))` asks to come back.
+    /// Ends a token that is due: its children, its leases, itself. What fails is tried again soon.
     fn end_token<'a>(&'a self, token: &'a TokenId, due: Timestamp) -> BoxFuture<'a, Result<(), Error>>;
 }
 
@@ -46,12 +42,17 @@ const FIRST_RETRY: Duration = Duration::from_secs(2);
 const LONGEST_RETRY: Duration = Duration::from_secs(3600);
 const PROBE: Duration = Duration::from_secs(20);
 const PAGE: usize = 256;
-const AT_ONCE: usize = 64;
+const AT_ONCE: usize = 256;
 /// How many of these one mount may take, so that a target that hangs does not hold up the others.
 const AT_ONCE_PER_MOUNT: usize = 16;
-/// How many due things that wait for their mount are passed over before the others get their turn.
-const PASSED_OVER: usize = 4096;
+/// How many due things that wait for their mount one pass goes by; the next pass goes on behind them, so that however
+/// many wait, the others get their turn.
+const PASSED_OVER: usize = 1024;
 const CROWDED: Duration = Duration::from_millis(100);
+/// The pause after the store failed.
+const STORE_FAILED: Duration = Duration::from_secs(1);
+/// The longest the index is left unread, in case the wall clock is moved.
+const IDLE: Duration = Duration::from_secs(60);
 
 impl Leases {
     /// Ends what is due, for as long as the future is polled.
@@ -59,17 +60,19 @@ impl Leases {
         if let Err(error) = self.adopt_intents().await {
             tracing::warn!(%error, "intents of earlier runs wait for their time");
         }
-        let slots = Arc::new(Semaphore::new(AT_ONCE));
-        let busy = Arc::new(Busy::default());
+        if let Err(error) = self.adopt_failing().await {
+            tracing::warn!(%error, "revocations that failed in earlier runs wait for their time");
+        }
+        let mut round = Round::default();
         loop {
             // What is put into the index from here on sounds it anew.
             *self.alarm.lock() = None;
-            let wait = match self.pass(&ends, &slots, &busy).await {
+            let wait = match self.pass(&ends, &mut round).await {
                 Ok(wait) => wait,
                 Err(Error::Sealed) => return,
                 Err(error) => {
                     tracing::warn!(%error, "the due index cannot be read");
-                    Duration::from_secs(1)
+                    STORE_FAILED
                 }
             };
             self.rest(clock::after(self.clock.now(), wait)).await;
@@ -91,14 +94,10 @@ impl Leases {
         }
     }
 
-    /// Starts work on everything due; gives the time until the next thing is.
-    async fn pass(
-        self: &Arc<Self>,
-        ends: &Arc<dyn Ends>,
-        slots: &Arc<Semaphore>,
-        busy: &Arc<Busy>,
-    ) -> Result<Duration, Error> {
-        let (mut after, mut passed_over) = (None, 0);
+    /// Starts work on what is due; gives the time until the next pass.
+    async fn pass(self: &Arc<Self>, ends: &Arc<dyn Ends>, round: &mut Round) -> Result<Duration, Error> {
+        let mut after = round.resume.take();
+        let (mut crowded, mut passed_over) = (after.is_some(), 0);
         loop {
             let now = self.clock.now();
             let scan = Scan { prefix: due::PREFIX.to_owned(), after, limit: PAGE, values: false };
@@ -107,43 +106,57 @@ impl Leases {
                 let Some((at, what)) = due::parse(key) else { continue };
                 if at > now {
                     let wait = clock::between(now, at).min(IDLE);
-                    return Ok(if passed_over > 0 { wait.min(CROWDED) } else { wait });
+                    return Ok(if crowded { wait.min(CROWDED) } else { wait });
                 }
-                match busy.begin(&what) {
-                    Begun::Started => {}
-                    Begun::Already => continue,
+                match round.busy.begin(&what) {
+                    Begun::Started => self.start(ends, round, at, what).await,
+                    Begun::Already => {}
                     Begun::Crowded => {
+                        crowded = true;
                         passed_over += 1;
-                        continue;
                     }
                 }
-                let Ok(slot) = Arc::clone(slots).acquire_owned().await else { return Ok(IDLE) };
-                let (leases, ends, busy) = (Arc::clone(self), Arc::clone(ends), Arc::clone(busy));
-                tokio::spawn(async move {
-                    leases.end(&*ends, at, &what).await;
-                    busy.finish(&what);
-                    drop(slot);
-                });
+                if passed_over >= PASSED_OVER {
+                    round.resume = Some(key.as_str().to_owned());
+                    return Ok(CROWDED);
+                }
             }
             after = page.entries.last().map(|(key, _)| key.as_str().to_owned());
-            if passed_over > PASSED_OVER {
-                return Ok(CROWDED);
-            }
             if !page.more {
-                return Ok(if passed_over > 0 { CROWDED } else { IDLE });
+                return Ok(if crowded { CROWDED } else { IDLE });
             }
         }
     }
 
-    async fn end(self: &Arc<Self>, ends: &dyn Ends, at: Timestamp, what: &Due) {
+    async fn start(self: &Arc<Self>, ends: &Arc<dyn Ends>, round: &Round, at: Timestamp, what: Due) {
+        // The semaphore is never closed.
+        let slot = Arc::clone(&round.slots).acquire_owned().await;
+        let (leases, ends, busy) = (Arc::clone(self), Arc::clone(ends), Arc::clone(&round.busy));
+        tokio::spawn(async move {
+            let again = leases.end(&*ends, at, &what).await;
+            // In this order: whoever is woken must not meet the thing as being worked on still.
+            if busy.finish(&what) || again {
+                leases.wake();
+            }
+            drop(slot);
+        });
+    }
+
+    /// Whether the thing has to be looked at again now.
+    async fn end(self: &Arc<Self>, ends: &dyn Ends, at: Timestamp, what: &Due) -> bool {
         let result = match what {
             Due::Lease(id) => self.end_lease(ends, at, id).await,
             Due::Token(id) => self.end_token(ends, at, id).await,
         };
         match result {
-            // Another task or node has it, or it changed and will be looked at again.
-            Ok(()) | Err(Error::Conflict | Error::Sealed) => {}
-            Err(error) => tracing::warn!(?what, %error, "what is due could not be ended yet"),
+            Ok(()) | Err(Error::Sealed) => false,
+            // Another task or node has it, or it changed meanwhile.
+            Err(Error::Conflict) => true,
+            Err(error) => {
+                tracing::warn!(?what, %error, "what is due could not be ended yet");
+                self.clock.sleep(STORE_FAILED).await;
+                true
+            }
         }
     }
 
@@ -164,7 +177,6 @@ impl Leases {
                 let again = clock::after(self.clock.now(), FIRST_RETRY);
                 self.watch_token(&tx, id, Some(due::rounded(later)), Some(again));
                 tx.commit().await?;
-                self.wake();
                 Err(error)
             }
         }
@@ -204,6 +216,7 @@ impl Leases {
         if due::rounded(record.due) != at {
             // A stale entry of the index: the record says where the lease stands now.
             tx.delete(due::lease_key(at, id));
+            self.insert(&tx, &record)?;
             tx.commit().await?;
             return Ok(None);
         }
@@ -217,68 +230,114 @@ impl Leases {
     }
 
     async fn finish(&self, id: &LeaseId, orphan: bool) -> Result<(), Error> {
-        self.retried(|| {
-            Box::pin(async {
-                let tx = Tx::new(Arc::clone(&self.store));
-                if let Some(record) = tx.get_json::<Record>(&record::key(id)).await? {
-                    if orphan {
-                        tx.put_json(record::orphan_key(id), &record)?;
-                    }
-                    self.remove(&tx, &record);
-                }
-                tx.commit().await?;
-                Ok(())
-            })
-        })
-        .await
+        self.take_out(id, orphan).await.map(drop)
     }
 
     async fn postpone(&self, record: &Record, why: String) -> Result<(), Error> {
         let doubled = FIRST_RETRY.saturating_mul(1 << record.failures.min(16));
-        let mut wait = doubled.min(LONGEST_RETRY);
-        {
+        let wait = doubled.min(LONGEST_RETRY);
+        let probes = {
             let mut failing = self.failing.lock();
-            let probe = failing.entry(Arc::clone(&record.mount)).or_insert_with(|| record.id.clone());
-            if *probe == record.id {
-                wait = wait.min(PROBE);
-            }
-        }
+            *failing.entry(Arc::clone(&record.mount)).or_insert_with(|| record.id.clone()) == record.id
+        };
+        // The leash goes round among the leases that fail: one of them may fail for a reason of its own, and would
+        // never notice that the target is back.
+        let next = if probes { self.next_failing(record).await? } else { None };
+        let handed_on = match next {
+            Some(next) => self.hand_on(&record.mount, next).await?,
+            None => false,
+        };
+        let wait = if probes && !handed_on { wait.min(PROBE) } else { wait };
         self.change(&record.id, |record, now| {
             record.due = clock::after(now, wait);
             record.failures = record.failures.saturating_add(1);
             record.last_error = Some(why.chars().take(240).collect());
+            true
         })
         .await?;
         self.wake();
         Ok(())
     }
 
-    /// After the first success at a mount that failed: whatever waits there is due at once.
+    /// The lease that follows this one among those of its mount that fail.
+    async fn next_failing(&self, record: &Record) -> Result<Option<LeaseId>, Error> {
+        let own = record::failing_key(&record.mount, &record.id);
+        for after in [Some(own.as_str().to_owned()), None] {
+            let (ids, _) = self.failing_of(&record.mount, after, 1).await?;
+            if let Some(id) = ids.into_iter().next() {
+                return Ok(Some(id).filter(|id| *id != record.id));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Makes another lease the probe of a mount; `false` if it is gone.
+    async fn hand_on(&self, mount: &Arc<str>, next: LeaseId) -> Result<bool, Error> {
+        let changed = self.change(&next, |record, now| {
+            let soon = clock::after(now, PROBE);
+            let later = record.state == State::Revoking && record.failures > 0 && record.due > soon;
+            if later {
+                record.due = soon;
+            }
+            later
+        });
+        let there = changed.await?.is_some();
+        if there {
+            self.failing.lock().insert(Arc::clone(mount), next);
+        }
+        Ok(there)
+    }
+
+    /// After the success of a lease that failed before, the target is back: whatever waits for it is due at once. The
+    /// success of one that did not fail before says nothing: others may fail for reasons of their own.
     async fn recovered(&self, record: &Record) -> Result<(), Error> {
-        if self.failing.lock().remove(&record.mount).is_none() {
+        if record.failures == 0 {
             return Ok(());
         }
-        let mount = record.id.0.split_inclusive('/').next().unwrap_or_default().to_owned();
+        self.failing.lock().remove(&record.mount);
         let mut after: Option<String> = None;
         loop {
-            let (ids, more) = self.ids(&mount, after.as_deref(), PAGE).await?;
+            let (ids, more) = self.failing_of(&record.mount, after, PAGE).await?;
             for id in &ids {
-                let hurry = self.change(id, |record, now| {
-                    if record.state == State::Revoking && record.failures > 0 {
-                        record.due = now;
-                    }
-                });
-                hurry.await?;
+                self.hurry(id).await?;
             }
-            after = ids.last().map(|id| id.0.to_string());
+            self.wake();
+            after = ids.last().map(|id| record::failing_key(&record.mount, id).as_str().to_owned());
             if !more {
-                self.wake();
                 return Ok(());
             }
         }
     }
 
-    fn tell(&self, id: &LeaseId, result: Result<(), String>) {
+    /// Has a revocation that failed tried again at once.
+    async fn hurry(&self, id: &LeaseId) -> Result<(), Error> {
+        let hurried = self.change(id, |record, now| {
+            let waits = record.state == State::Revoking && record.failures > 0 && record.due > now;
+            if waits {
+                record.due = now;
+            }
+            waits
+        });
+        hurried.await.map(drop)
+    }
+
+    /// After a start: of each mount whose revocations failed, one is tried at once, and becomes the probe if it fails.
+    async fn adopt_failing(&self) -> Result<(), Error> {
+        let mut after: Option<String> = None;
+        loop {
+            let scan = Scan { prefix: record::FAILING.to_owned(), after, limit: 1, values: false };
+            let page = self.store.scan(&scan).await?;
+            let first = page.entries.first().and_then(|(key, _)| key.as_str().strip_prefix(record::FAILING));
+            let Some((mount, id)) = first.and_then(|rest| rest.split_once('/')) else { return Ok(()) };
+            let id = LeaseId(id.into());
+            self.failing.lock().insert(mount.into(), id.clone());
+            self.hurry(&id).await?;
+            // Behind all of this mount: '0' follows '/'.
+            after = Some(format!("{}{mount}0", record::FAILING));
+        }
+    }
+
+    pub(crate) fn tell(&self, id: &LeaseId, result: Result<(), String>) {
         for waiter in self.waiting.lock().remove(id).unwrap_or_default() {
             // Whoever waited may have gone.
             let _ = waiter.send(result.clone());
@@ -306,9 +365,38 @@ impl Leases {
     }
 }
 
+/// What the expirer keeps from one pass to the next.
+struct Round {
+    slots: Arc<Semaphore>,
+    busy: Arc<Busy>,
+    /// Where the last pass stopped going by things that wait for their mount.
+    resume: Option<String>,
+}
+
+impl Default for Round {
+    fn default() -> Self {
+        Self { slots: Arc::new(Semaphore::new(AT_ONCE)), busy: Arc::default(), resume: None }
+    }
+}
+
 /// What is being worked on.
 #[derive(Default)]
-struct Busy(Mutex<(HashSet<Due>, HashMap<String, usize>)>);
+struct Busy(Mutex<AtWork>);
+
+#[derive(Default)]
+struct AtWork {
+    /// The things, and whether they were met again meanwhile.
+    things: HashMap<Due, bool>,
+    mounts: HashMap<String, Share>,
+}
+
+/// What one mount takes.
+#[derive(Default)]
+struct Share {
+    at_work: usize,
+    /// Whether something of the mount was turned away.
+    turned_away: bool,
+}
 
 enum Begun {
     Already,
@@ -318,29 +406,37 @@ enum Begun {
 
 impl Busy {
     fn begin(&self, what: &Due) -> Begun {
-        let (things, mounts) = &mut *self.0.lock();
-        if things.contains(what) {
+        let AtWork { things, mounts } = &mut *self.0.lock();
+        if let Some(again) = things.get_mut(what) {
+            *again = true;
             return Begun::Already;
         }
-        let at_work = mounts.entry(mount_of(what)).or_default();
-        if *at_work >= AT_ONCE_PER_MOUNT {
+        let share = mounts.entry(mount_of(what)).or_default();
+        if share.at_work >= AT_ONCE_PER_MOUNT {
+            share.turned_away = true;
             return Begun::Crowded;
         }
-        *at_work += 1;
-        things.insert(what.clone());
+        share.at_work += 1;
+        things.insert(what.clone(), false);
         Begun::Started
     }
 
-    fn finish(&self, what: &Due) {
-        let (things, mounts) = &mut *self.0.lock();
-        things.remove(what);
+    /// Whether something was turned away that could begin now.
+    fn finish(&self, what: &Due) -> bool {
+        let AtWork { things, mounts } = &mut *self.0.lock();
+        let again = things.remove(what).unwrap_or_default();
         let mount = mount_of(what);
-        if let Some(at_work) = mounts.get_mut(&mount) {
-            *at_work -= 1;
-            if *at_work == 0 {
-                mounts.remove(&mount);
-            }
+        let Some(share) = mounts.get_mut(&mount) else { return again };
+        share.at_work = share.at_work.saturating_sub(1);
+        // Not for every one: half a share at a time keeps the passes over the index few.
+        let room = share.turned_away && share.at_work <= AT_ONCE_PER_MOUNT / 2;
+        if room {
+            share.turned_away = false;
         }
+        if share.at_work == 0 {
+            mounts.remove(&mount);
+        }
+        again || room
     }
 }
 
@@ -351,6 +447,3 @@ fn mount_of(what: &Due) -> String {
         Due::Token(_) => String::new(),
     }
 }
-
-/// The longest the index is left unread, in case the wall clock is moved.
-const IDLE: Duration = Duration::from_secs(60);

@@ -9,6 +9,7 @@
 //! sys/lease/id/<lease id>                    the record
 //! sys/lease/token/<token id>/<lease id>      the leases of a token
 //! sys/lease/pending/<instance>/<lease id>    intents of one run of the server
+//! sys/lease/failing/<mount uuid>/<lease id>  leases whose revocation failed
 //! sys/lease/orphan/<lease id>                forced away; what a reconciler may still have to finish
 //! sys/due/<time>/<l|t>/<id>                  what ends when: leases and tokens
 //! ```
@@ -46,8 +47,11 @@ pub struct Leases {
     alarm: Mutex<Option<Timestamp>>,
     quotas: Quotas,
     failing: Mutex<HashMap<Arc<str>, LeaseId>>,
-    waiting: Mutex<HashMap<LeaseId, Vec<oneshot::Sender<Result<(), String>>>>>,
+    waiting: Mutex<HashMap<LeaseId, Vec<oneshot::Sender<Revoked>>>>,
 }
+
+/// How a revocation went; the text says why it failed.
+pub type Revoked = Result<(), String>;
 
 /// A lease as the reply shows it.
 #[derive(Clone, Debug)]
@@ -124,14 +128,8 @@ impl Leases {
 
     /// Gives an intent up: its credential is revoked at once, in the background.
     pub async fn abandon(&self, id: &LeaseId) -> Result<(), Error> {
-        let result = self.change(id, |record, now| {
-            if record.state == State::Pending {
-                record.was_pending = true;
-                record.state = State::Revoking;
-                record.due = now;
-            }
-        });
-        let _ = result.await?;
+        let given_up = self.change(id, |record, now| record.state == State::Pending && mark(record, now));
+        given_up.await?;
         self.wake();
         Ok(())
     }
@@ -219,34 +217,124 @@ impl Leases {
 
     /// Marks a lease for revocation, which a background task does; `None` if there is no such lease. With `wait`, the
     /// receiver tells how it went.
-    pub async fn revoke(&self, id: &LeaseId) -> Result<Option<oneshot::Receiver<Result<(), String>>>, Error> {
+    pub async fn revoke(&self, id: &LeaseId) -> Result<Option<oneshot::Receiver<Revoked>>, Error> {
         let (done, wait) = oneshot::channel();
         self.waiting.lock().entry(id.clone()).or_default().push(done);
-        let marked = self.change(id, |record, now| {
-            record.state = State::Revoking;
-            record.due = now;
-        });
-        let marked = marked.await;
-        if !matches!(marked, Ok(true)) {
+        let marked = self.change(id, mark).await;
+        if !matches!(marked, Ok(Some(_))) {
             self.waiting.lock().remove(id);
         }
         self.wake();
-        Ok(marked?.then_some(wait))
+        Ok(marked?.is_some().then_some(wait))
+    }
+
+    /// Marks all leases of a token for revocation, many in a commit. The receivers tell how it went.
+    pub async fn revoke_of_token(&self, token: &TokenId) -> Result<Vec<oneshot::Receiver<Revoked>>, Error> {
+        let (mut waits, mut after) = (Vec::new(), None);
+        loop {
+            let base = record::token_prefix(token);
+            let scan = Scan { prefix: base.clone(), after, limit: MARKED_AT_ONCE, values: false };
+            let page = self.store.scan(&scan).await?;
+            let ids = page.entries.iter().filter_map(|(key, _)| key.as_str().get(base.len()..));
+            let ids: Vec<LeaseId> = ids.map(|id| LeaseId(id.into())).collect();
+            for id in &ids {
+                let (done, wait) = oneshot::channel();
+                self.waiting.lock().entry(id.clone()).or_default().push(done);
+                waits.push(wait);
+            }
+            self.mark(&ids).await?;
+            self.wake();
+            after = page.entries.last().map(|(key, _)| key.as_str().to_owned());
+            if !page.more {
+                return Ok(waits);
+            }
+        }
+    }
+
+    async fn mark(&self, ids: &[LeaseId]) -> Result<(), Error> {
+        self.retried(|| {
+            Box::pin(async {
+                let tx = Tx::new(Arc::clone(&self.store));
+                for id in ids {
+                    match tx.get_json::<Record>(&record::key(id)).await? {
+                        Some(mut record) => {
+                            self.unschedule(&tx, &record);
+                            mark(&mut record, self.clock.now());
+                            self.insert(&tx, &record)?;
+                        }
+                        // It ended meanwhile.
+                        None => self.tell(id, Ok(())),
+                    }
+                }
+                tx.commit().await?;
+                Ok(())
+            })
+        })
+        .await
     }
 
     /// Forgets a lease without asking the engine, and leaves an orphan record for the reconciler.
     pub async fn force(&self, id: &LeaseId) -> Result<bool, Error> {
-        self.retried(|| {
+        let found = self.take_out(id, true).await?;
+        self.failing.lock().retain(|_, probe| probe != id);
+        self.tell(id, Ok(()));
+        Ok(found)
+    }
+
+    /// Removes the record of a lease; `false` if there is none.
+    async fn take_out(&self, id: &LeaseId, orphan: bool) -> Result<bool, Error> {
+        let taken = self.retried(|| {
             Box::pin(async {
                 let tx = Tx::new(Arc::clone(&self.store));
                 let Some(record) = tx.get_json::<Record>(&record::key(id)).await? else { return Ok(false) };
-                tx.put_json(record::orphan_key(id), &record)?;
+                if orphan {
+                    tx.put_json(record::orphan_key(id), &record)?;
+                }
                 self.remove(&tx, &record);
                 tx.commit().await?;
                 Ok(true)
             })
-        })
-        .await
+        });
+        let taken = taken.await?;
+        if taken {
+            self.quotas.release(id);
+        }
+        Ok(taken)
+    }
+
+    /// Where a lease of a mount stands, intents included; `None` if there is none, or it is of another mount.
+    pub async fn stands(&self, id: &LeaseId, mount: &str) -> Result<Option<State>, Error> {
+        let tx = Tx::new(Arc::clone(&self.store));
+        let record: Option<Record> = tx.get_json(&record::key(id)).await?;
+        Ok(record.filter(|record| *record.mount == *mount).map(|record| record.state))
+    }
+
+    /// The leases whose revocation failed, in order of mount and id, after `after` (a mount's uuid and an id joined by
+    /// a slash), at most `limit`; and whether there are more.
+    pub async fn failing(&self, after: Option<&str>, limit: usize) -> Result<(Vec<Record>, bool), Error> {
+        let base = record::FAILING;
+        let after = after.map(|after| format!("{base}{after}"));
+        let page = self.store.scan(&Scan { prefix: base.to_owned(), after, limit, values: false }).await?;
+        let mut records = Vec::with_capacity(page.entries.len());
+        for (key, _) in &page.entries {
+            let Some((_, id)) = key.as_str().get(base.len()..).and_then(|rest| rest.split_once('/')) else { continue };
+            let entry = self.store.get(&record::key(&LeaseId(id.into()))).await?;
+            let record = entry.map(|entry| serde_json::from_slice::<Record>(&entry.value)).transpose();
+            records.extend(record.map_err(|_| Error::internal(format!("the record of lease {id} cannot be read")))?);
+        }
+        Ok((records, page.more))
+    }
+
+    async fn failing_of(
+        &self,
+        mount: &str,
+        after: Option<String>,
+        limit: usize,
+    ) -> Result<(Vec<LeaseId>, bool), Error> {
+        let base = record::failing_prefix(mount);
+        let page = self.store.scan(&Scan { prefix: base.clone(), after, limit, values: false }).await?;
+        let ids = page.entries.iter().filter_map(|(key, _)| key.as_str().get(base.len()..));
+        Ok((ids.map(|id| LeaseId(id.into())).collect(), page.more))
     }
 
     /// The ids of leases whose id begins with `prefix`, after the id `after`, ascending; and whether there are more.
@@ -309,6 +397,9 @@ impl Leases {
         if let Some(owner) = &record.owner {
             tx.put(record::token_key(owner, &record.id), bytes::Bytes::new());
         }
+        if record.failures > 0 {
+            tx.put(record::failing_key(&record.mount, &record.id), bytes::Bytes::new());
+        }
         tx.put(due::lease_key(record.due, &record.id), bytes::Bytes::new());
         self.sound(record.due);
         Ok(())
@@ -325,20 +416,28 @@ impl Leases {
         if let Some(owner) = &record.owner {
             tx.delete(record::token_key(owner, &record.id));
         }
-        self.quotas.release(&record.id);
+        if record.failures > 0 {
+            tx.delete(record::failing_key(&record.mount, &record.id));
+        }
     }
 
-    /// Changes a record in a commit of its own; `false` if there is none.
-    async fn change(&self, id: &LeaseId, change: impl Fn(&mut Record, Timestamp) + Send + Sync) -> Result<bool, Error> {
+    /// Changes a record in a commit of its own, if `change` says that it did. Whether it did; `None` if there is none.
+    async fn change(
+        &self,
+        id: &LeaseId,
+        change: impl Fn(&mut Record, Timestamp) -> bool + Send + Sync,
+    ) -> Result<Option<bool>, Error> {
         self.retried(|| {
             Box::pin(async {
                 let tx = Tx::new(Arc::clone(&self.store));
-                let Some(mut record) = tx.get_json::<Record>(&record::key(id)).await? else { return Ok(false) };
+                let Some(mut record) = tx.get_json::<Record>(&record::key(id)).await? else { return Ok(None) };
                 self.unschedule(&tx, &record);
-                change(&mut record, self.clock.now());
+                if !change(&mut record, self.clock.now()) {
+                    return Ok(Some(false));
+                }
                 self.insert(&tx, &record)?;
                 tx.commit().await?;
-                Ok(true)
+                Ok(Some(true))
             })
         })
         .await
@@ -356,6 +455,15 @@ impl Leases {
 }
 
 const COMMIT_TRIES: usize = 16;
+/// How many leases of a token one commit marks.
+const MARKED_AT_ONCE: usize = 64;
+
+fn mark(record: &mut Record, now: Timestamp) -> bool {
+    record.was_pending |= record.state == State::Pending;
+    record.state = State::Revoking;
+    record.due = now;
+    true
+}
 
 fn new_id(path: &str) -> LeaseId {
     LeaseId(format!("{}/{}", path.trim_end_matches('/'), *crypto::random::base62(24)).into())

@@ -110,8 +110,9 @@ impl std::fmt::Debug for Record {
 }
 
 pub(crate) fn text(data: SecretBytes) -> Result<Data, Error> {
-    // EXPOSE: moved into the record, which the barrier encrypts and which wipes itself.
-    String::from_utf8(data.expose().clone()).map(Data).map_err(|_| Error::internal("revocation data must be text"))
+    // EXPOSE: copied into the record, which the barrier encrypts and which wipes itself.
+    let text = std::str::from_utf8(data.expose()).map_err(|_| Error::internal("revocation data must be text"))?;
+    Ok(Data(text.to_owned()))
 }
 
 pub(crate) fn key(id: &LeaseId) -> Key {
@@ -130,6 +131,17 @@ pub(crate) const PENDING: &str = "sys/lease/pending/";
 
 pub(crate) fn pending_key(instance: &str, id: &LeaseId) -> Key {
     Key::from(format!("{PENDING}{instance}/{id}"))
+}
+
+/// Where the leases whose revocation fails are named, by mount.
+pub(crate) const FAILING: &str = "sys/lease/failing/";
+
+pub(crate) fn failing_prefix(mount: &str) -> String {
+    format!("{FAILING}{mount}/")
+}
+
+pub(crate) fn failing_key(mount: &str, id: &LeaseId) -> Key {
+    Key::from(format!("{FAILING}{mount}/{id}"))
 }
 
 /// Where the records of forced-away leases lie.

@@ -1,0 +1,255 @@
+//! When leases end, and what happens when the target does not let them.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+mod kit;
+
+use std::{sync::Arc, time::Duration};
+
+use gate::TokenId;
+use kit::{World, mount, seconds};
+use storage::{Store, Tx, testing::FailingStore};
+use store_memory::Memory;
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_ends_at_its_time_and_not_before() {
+    let world = World::new().running();
+    world.settle().await;
+    // The expirer has looked and found nothing; the lease is shorter than its pause.
+    let id = world.lease("user", seconds(7)).await;
+    world.pass(Duration::from_nanos(6_999_999_999)).await;
+    assert_eq!(world.target.tries(&id), 0);
+    world.pass(Duration::from_nanos(1)).await;
+    assert_eq!(world.target.ids(), [id]);
+    world.nothing_left().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_time_between_two_milliseconds_is_kept() {
+    let world = World::new().running();
+    world.pass(Duration::from_nanos(400_000)).await;
+    let id = world.lease("user", seconds(1)).await;
+    world.pass(Duration::from_nanos(999_700_000)).await;
+    assert_eq!(world.target.tries(&id), 0, "ended before its time");
+    world.pass(Duration::from_millis(1)).await;
+    world.nothing_left().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_that_fails_is_tried_for_as_long_as_it_takes() {
+    let world = World::new().running();
+    world.target.down.lock().insert("database/".to_owned());
+    let id = world.lease("user", seconds(60)).await;
+    world.pass(seconds(60)).await;
+    assert_eq!(world.target.tries(&id), 1);
+    let record = world.lookup(&id).await.unwrap();
+    assert_eq!((record.failures, record.last_error.as_deref()), (1, Some("connection refused")));
+    // 2, 4, 8, 16 seconds; then, as it is the probe of its mount, every 20.
+    for (wait, tries) in [(2, 2), (4, 3), (8, 4), (16, 5), (20, 6), (20, 7)] {
+        world.pass(seconds(wait) - Duration::from_millis(1)).await;
+        assert_eq!(world.target.tries(&id), tries - 1);
+        world.pass(Duration::from_millis(1)).await;
+        assert_eq!(world.target.tries(&id), tries);
+    }
+    for _ in 0..2000 {
+        world.pass(seconds(20)).await;
+    }
+    assert!(world.target.tries(&id) > 2000, "given up after {} tries", world.target.tries(&id));
+    world.target.down.lock().clear();
+    world.pass(seconds(20)).await;
+    world.nothing_left().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_that_waits_for_a_target_ends_soon_after_it_is_back() {
+    let world = World::new().running();
+    world.target.down.lock().insert("database/".to_owned());
+    for n in 0..40 {
+        world.lease(&format!("user-{n}"), seconds(60)).await;
+    }
+    let lasting = world.lease("lasting", seconds(7000)).await;
+    for _ in 0..90 {
+        world.pass(seconds(60)).await;
+    }
+    let tries: u32 = world.target.tried.lock().values().sum();
+    assert!(tries < 40 * 14 + 300, "{tries} tries in an hour and a half: a dead target is not hammered");
+    assert_eq!(world.leases.failing(None, 100).await.unwrap().0.len(), 40);
+    let revision =
+        world.disk.get(&storage::Key::new(format!("sys/lease/id/{lasting}"))).await.unwrap().unwrap().revision;
+    world.target.down.lock().clear();
+    world.pass(seconds(20)).await;
+    assert_eq!(world.target.ids().len(), 40);
+    assert!(world.leases.failing(None, 100).await.unwrap().0.is_empty());
+    // Each lease of the mount was written anew when the target came back, also those in force.
+    let after = world.disk.get(&storage::Key::new(format!("sys/lease/id/{lasting}"))).await.unwrap().unwrap().revision;
+    assert_eq!(revision, after, "a lease in force was rewritten");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_does_not_lengthen_the_wait_for_a_target() {
+    // Which mounts fail was known in memory only. After a restart nothing probed, and each lease came back when its own
+    // pause was over: up to an hour after the target was there again.
+    let world = World::new().running();
+    world.target.down.lock().insert("database/".to_owned());
+    for n in 0..5 {
+        world.lease(&format!("user-{n}"), seconds(60)).await;
+    }
+    for _ in 0..120 {
+        world.pass(seconds(60)).await;
+    }
+    world.target.down.lock().clear();
+    let world = world.restart();
+    world.settle().await;
+    world.nothing_left().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_fails_for_its_own_reason_does_not_keep_the_others_waiting() {
+    let world = World::new().running();
+    let owner = world.lease("owns-tables", seconds(60)).await;
+    world.target.down.lock().insert(owner.0.to_string());
+    world.pass(seconds(60)).await;
+    assert_eq!(world.target.tries(&owner), 1);
+    // It is the probe now. Then the target goes away, and comes back.
+    world.target.down.lock().insert("database/".to_owned());
+    for n in 0..10 {
+        world.lease(&format!("user-{n}"), seconds(60)).await;
+    }
+    for _ in 0..180 {
+        world.pass(seconds(60)).await;
+    }
+    world.target.down.lock().remove("database/");
+    world.pass(seconds(20)).await;
+    world.pass(seconds(20)).await;
+    assert_eq!(world.target.ids().len(), 10, "the others wait although the target is back");
+    // The successes of others do not make it be tried again and again.
+    let tries = world.target.tries(&owner);
+    for n in 0..20 {
+        let id = world.lease(&format!("later-{n}"), seconds(3600)).await;
+        world.leases.revoke(&id).await.unwrap().unwrap().await.unwrap().unwrap();
+    }
+    world.settle().await;
+    assert!(world.target.tries(&owner) <= tries + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_mount_that_hangs_does_not_delay_the_others() {
+    let world = World::new();
+    let (hangs, works) = (mount("hangs/"), mount("works/"));
+    world.target.hanging.lock().insert("hangs/".to_owned());
+    // More than one pass goes by, and due before the others.
+    for n in 0..1500 {
+        world.lease_at(&hangs, &format!("stuck-{n}"), seconds(10)).await;
+    }
+    let id = world.lease_at(&works, "user", seconds(20)).await;
+    let world = world.running();
+    world.pass(seconds(20)).await;
+    for _ in 0..20 {
+        world.pass(Duration::from_millis(100)).await;
+    }
+    assert_eq!(world.target.ids(), [id]);
+    assert!(world.target.tried.lock().len() < 1500);
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_leases_of_one_mount_end_without_waiting_for_the_clock() {
+    // A mount took 16 at once and the next 16 a tenth of a second later, however quick it was: 100,000 leases took ten
+    // minutes.
+    let world = World::new();
+    for n in 0..500 {
+        world.lease(&format!("user-{n}"), seconds(10)).await;
+    }
+    let world = world.running();
+    world.pass(seconds(10)).await;
+    for _ in 0..40 {
+        world.settle().await;
+    }
+    world.nothing_left().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_servers_over_one_store_revoke_once() {
+    let disk: Arc<dyn Store> = Memory::new();
+    let one = World::over(Arc::clone(&disk));
+    let mut ids = Vec::new();
+    for n in 0..50 {
+        ids.push(one.lease(&format!("user-{n}"), seconds(30)).await);
+    }
+    let two = World::with(disk, one.time.clone(), Arc::clone(&one.target)).running();
+    let one = one.running();
+    one.pass(seconds(30)).await;
+    for _ in 0..5 {
+        one.settle().await;
+    }
+    one.nothing_left().await;
+    let mut revoked = two.target.ids();
+    revoked.sort();
+    ids.sort();
+    assert_eq!(revoked, ids, "each once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_claim_is_tried_again_at_once() {
+    // The expirer left a thing alone whose claim met another change, and slept for a minute: the change had woken it
+    // while it was still at work on that very thing.
+    let store = FailingStore::new(Memory::new());
+    let world = World::over(Arc::clone(&store) as Arc<dyn Store>).running();
+    let id = world.lease("user", seconds(5)).await;
+    world.settle().await;
+    store.conflict(1);
+    world.pass(seconds(5)).await;
+    assert_eq!(world.target.ids(), [id]);
+    // A store that fails is asked again, at intervals.
+    let id = world.lease("user", seconds(5)).await;
+    world.settle().await;
+    store.fail_commit_after(0);
+    world.pass(seconds(5)).await;
+    assert_eq!(world.target.tries(&id), 0);
+    world.pass(seconds(1)).await;
+    assert_eq!(world.target.tries(&id), 1);
+    world.nothing_left().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn leases_of_a_mount_that_is_gone_become_orphans() {
+    let world = World::new().running();
+    let id = world.lease("user", seconds(5)).await;
+    world.target.gone.lock().insert("database/".to_owned());
+    world.pass(seconds(5)).await;
+    assert_eq!(world.keys("sys/lease/").await, [format!("{}{id}", leases::ORPHAN)]);
+    assert!(world.keys("sys/due/").await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn tokens_are_ended_when_they_are_due_and_tried_again() {
+    let world = World::new().running();
+    let token = TokenId("a".into());
+    let at = clock::after(world.time.clock().now(), seconds(9));
+    let tx = Tx::new(Arc::clone(&world.disk));
+    world.leases.watch_token(&tx, &token, None, Some(at));
+    tx.commit().await.unwrap();
+    *world.target.tokens_fail.lock() = true;
+    world.pass(seconds(9)).await;
+    assert!(world.target.tokens.lock().is_empty());
+    *world.target.tokens_fail.lock() = false;
+    world.pass(seconds(2)).await;
+    world.pass(seconds(1)).await;
+    assert_eq!(*world.target.tokens.lock(), [token]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stale_entry_of_the_index_does_not_lose_the_lease() {
+    let world = World::new();
+    let id = world.lease("user", seconds(60)).await;
+    // As if a crash or an older version had left it elsewhere in the index.
+    let tx = Tx::new(Arc::clone(&world.disk));
+    for key in world.keys("sys/due/").await {
+        tx.delete(storage::Key::new(&key));
+    }
+    tx.put(storage::Key::new(format!("sys/due/{:015}/l/{id}", 1)), bytes::Bytes::new());
+    tx.commit().await.unwrap();
+    let world = world.running();
+    world.settle().await;
+    assert_eq!(world.target.tries(&id), 0, "ended before its time");
+    world.pass(seconds(60)).await;
+    world.nothing_left().await;
+}
