@@ -71,11 +71,14 @@ pub fn parse_body<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<(T, BTree
     };
     let noted = serde_ignored::Deserializer::new(&mut json, &mut note);
     let parsed = serde_path_to_error::deserialize(noted).map_err(|error| {
-        let field = error.path().to_string();
+        // Only the field itself: what lies below it may be named by the caller.
+        let field = match error.path().iter().next() {
+            Some(serde_path_to_error::Segment::Map { key }) => key.clone(),
+            _ => String::new(),
+        };
         let why = without_values(&error.into_inner().to_string());
-        let field = field.trim_start_matches('.');
-        Error::invalid(match field {
-            "" | "?" => format!("invalid request body: {why}"),
+        Error::invalid(match field.as_str() {
+            "" => format!("invalid request body: {why}"),
             field => format!("error converting input for field \"{field}\": {why}"),
         })
     })?;
@@ -182,6 +185,13 @@ mod tests {
     fn errors_name_the_field_and_never_quote_the_value() {
         let error = parse_body::<Input>(br#"{"ttl": ["hunter2"]}"#).unwrap_err().to_string();
         assert!(error.contains("\"ttl\"") && !error.contains("hunter2"), "{error}");
+        #[derive(Debug, serde::Deserialize)]
+        struct Nested {
+            #[allow(dead_code, reason = "only its errors matter")]
+            options: api::Pairs,
+        }
+        let error = parse_body::<Nested>(br#"{"options": {"hunter2": []}}"#).unwrap_err().to_string();
+        assert!(error.contains("\"options\"") && !error.contains("hunter2"), "{error}");
         let error = parse_body::<Input>(br#"["hunter2"]"#).unwrap_err().to_string();
         assert!(!error.contains("hunter2"), "{error}");
         let (input, unknown) = parse_body::<Input>(br#"{"ttl": "1h", "more": 1}"#).unwrap();

@@ -265,7 +265,12 @@ impl Authenticated {
         if !endpoint.existence || facts.request.verb != Verb::Write {
             return Ok(facts.operation());
         }
-        let exists = target.backend.exists(call(facts, target, endpoint.clone(), tx)).await?;
+        let exists = match target.backend.exists(call(facts, target, endpoint.clone(), tx)).await {
+            Ok(exists) => exists,
+            // What is wrong with the request is said by its handler, to those who may ask it.
+            Err(Error::Invalid(_) | Error::Denied(_)) => true,
+            Err(error) => return Err(error),
+        };
         Ok(if exists { Operation::Update } else { Operation::Create })
     }
 
