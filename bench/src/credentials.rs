@@ -9,7 +9,10 @@ use tokio_postgres::NoTls;
 
 use crate::{load, verdict};
 
+/// Connections to PostgreSQL: of the server's pool, and of the raw load.
 const AT_ONCE: usize = 4;
+/// Clients of the server; they wait for the pool, as the raw load waits for its connections.
+const CLIENTS: usize = 16;
 const DURATION: Duration = Duration::from_secs(6);
 const ROUNDS: usize = 3;
 
@@ -42,7 +45,7 @@ pub(crate) fn run(binary: &Path) -> Result<()> {
         let address = server.address().trim_start_matches("http://").to_owned();
         let token = server.root_token().to_owned();
         let ask = load::request("GET", "/v1/database/creds/reader", &token, "");
-        let seen = runtime.block_on(load::run(&address, AT_ONCE, DURATION, "HTTP/1.1 200", move |_, _| ask.clone()))?;
+        let seen = runtime.block_on(load::run(&address, CLIENTS, DURATION, "HTTP/1.1 200", move |_, _| ask.clone()))?;
         println!("   raw CREATE ROLE + GRANT: {raw:.0}/s; credentials: {:.0}/s", seen.per_second());
         ratios.push(seen.per_second() / raw);
     }
