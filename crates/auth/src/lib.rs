@@ -9,7 +9,7 @@ pub mod testing;
 
 use std::net::IpAddr;
 
-use engine::{Cx, Error, Refusal, parse_body};
+use engine::{Cx, Error, Refusal, parse_input};
 use serde::de::DeserializeOwned;
 
 pub use settings::{OLD_NAMES, TokenFields, TokenSettings};
@@ -30,8 +30,8 @@ pub fn role_fields<T: DeserializeOwned>(
     body: &[u8],
     old_names: &[&str],
 ) -> Result<(T, TokenFields, Vec<String>), Error> {
-    let (own, mut unknown) = parse_body::<T>(body)?;
-    let (mut shared, unknown_too) = parse_body::<TokenFields>(body)?;
+    let (own, mut unknown) = parse_input::<T>(body)?;
+    let (mut shared, unknown_too) = parse_input::<TokenFields>(body)?;
     shared.keep_old_names(old_names);
     let not_taken = |field: &str| OLD_NAMES.contains(&field) && !old_names.contains(&field);
     unknown.retain(|field| unknown_too.contains(field) || not_taken(field));

@@ -43,7 +43,7 @@ impl Bare {
     }
 
     fn body<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        engine::parse_body(&self.body).map(|(body, _)| body)
+        engine::parse_input(&self.body).map(|(body, _)| body)
     }
 
     fn code(&self, name: &str, usual: u16) -> u16 {

@@ -1,12 +1,16 @@
 //! From bytes to the types that handlers take.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use api::Name;
 use bytes::Bytes;
 use gate::Error;
-use serde::Deserialize;
-use serde_json::{Map, Value};
+use secret::Zeroizing;
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Map, Value, value::RawValue};
 
 /// What a handler takes from the captures of its path.
 pub trait FromPath: Sized + Send {
@@ -58,11 +62,41 @@ impl<A: FromPath, B: FromPath> FromPath for (A, B) {
 /// Reads a JSON object (or nothing, for the empty object) into `T`. Also gives the names of top-level fields that `T`
 /// does not know. Errors name the field and never quote a value.
 pub fn parse_body<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<(T, BTreeSet<String>), Error> {
+    read(body).map_err(|(_, error)| error)
+}
+
+/// As [`parse_body`], for input that is described by fields: one that is null counts as left out where its type has no
+/// use for null, because clients send null for what they do not set.
+pub fn parse_input<T: DeserializeOwned>(body: &[u8]) -> Result<(T, BTreeSet<String>), Error> {
+    let mut kept: Option<Zeroizing<Vec<u8>>> = None;
+    loop {
+        let body = kept.as_ref().map_or(body, |kept| kept.as_slice());
+        let (field, error) = match read(body) {
+            Ok(parsed) => return Ok(parsed),
+            Err(fault) => fault,
+        };
+        kept = Some(without_null(body, &field).ok_or(error)?);
+    }
+}
+
+/// The object without a field that is null; `None` if it is not.
+fn without_null(body: &[u8], field: &str) -> Option<Zeroizing<Vec<u8>>> {
+    let mut object: BTreeMap<String, &RawValue> = serde_json::from_slice(body).ok()?;
+    object.remove(field).filter(|value| value.get() == "null")?;
+    // It gets shorter, so the buffer never moves and leaves a copy behind.
+    let mut kept = Zeroizing::new(Vec::with_capacity(body.len() + 2));
+    serde_json::to_writer(&mut *kept, &object).ok()?;
+    Some(kept)
+}
+
+/// What was read, or the top-level field at fault and the error.
+fn read<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<(T, BTreeSet<String>), (String, Error)> {
+    let outside = |text: &str| (String::new(), Error::invalid(format!("failed to parse JSON input: {text}")));
     let body = match body.trim_ascii_start() {
         [] => b"{}".as_slice(),
         object @ [b'{', ..] => object,
         // A struct would be read from an array, too.
-        _ => return Err(Error::invalid("failed to parse JSON input: the body must be an object")),
+        _ => return Err(outside("the body must be an object")),
     };
     let mut unknown = BTreeSet::new();
     let mut json = serde_json::Deserializer::from_slice(body);
@@ -77,12 +111,13 @@ pub fn parse_body<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<(T, BTree
             _ => String::new(),
         };
         let why = without_values(&error.into_inner().to_string());
-        Error::invalid(match field.as_str() {
+        let text = match field.as_str() {
             "" => format!("invalid request body: {why}"),
             field => format!("error converting input for field \"{field}\": {why}"),
-        })
+        };
+        (field, Error::invalid(text))
     })?;
-    json.end().map_err(|_| Error::invalid("failed to parse JSON input: there is text behind the object"))?;
+    json.end().map_err(|_| outside("there is text behind the object"))?;
     Ok((parsed, unknown))
 }
 
@@ -179,6 +214,31 @@ mod tests {
     struct Input {
         #[serde(default)]
         ttl: api::Ttl,
+    }
+
+    #[test]
+    fn null_is_as_good_as_nothing_where_it_means_nothing() {
+        #[derive(Debug, Default, PartialEq, serde::Deserialize)]
+        #[serde(default)]
+        struct Input {
+            name: String,
+            count: api::Count,
+            inner: Inner,
+            maybe: Option<api::Flag>,
+        }
+        #[derive(Debug, Default, PartialEq, serde::Deserialize)]
+        struct Inner {
+            a: u8,
+        }
+        let body = br#"{"name": null, "count": null, "inner": null, "maybe": null, "more": null}"#;
+        let (input, unknown) = parse_input::<Input>(body).unwrap();
+        assert_eq!(input, Input::default());
+        assert_eq!(unknown.len(), 1);
+        let (input, _) = parse_input::<Input>(br#"{"name": null, "count": "3", "inner": {"a": 1}}"#).unwrap();
+        assert_eq!((input.count, input.inner.a), (api::Count(3), 1));
+        let error = parse_input::<Input>(br#"{"name": null, "count": [], "inner": null}"#).unwrap_err().to_string();
+        assert!(error.contains("\"count\""), "{error}");
+        assert!(parse_input::<Input>(br#"{"inner": {"a": null}}"#).is_err());
     }
 
     #[test]

@@ -158,7 +158,7 @@ where
         let handler = Arc::clone(self);
         Box::pin(async move {
             let at = P::from_path(&call.endpoint.captures)?;
-            let (body, unknown) = input::parse_body(&source(&call)?)?;
+            let (body, unknown) = input::parse_input(&source(&call)?)?;
             let warnings = Arc::new(Mutex::new(Vec::from_iter(input::unknown_warning(&unknown))));
             let result = handler(Cx::new(engine, call, Arc::clone(&warnings)), at, body).await;
             finish(result, &warnings)

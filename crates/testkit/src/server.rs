@@ -283,15 +283,23 @@ impl Drop for Server {
 
 /// An authority and a certificate for 127.0.0.1 and localhost.
 fn write_certificates(folder: &Path) {
+    let named = |name: &str, hosts: &[&str]| {
+        let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
+        let mut parameters = rcgen::CertificateParams::new(hosts).expect("parameters");
+        // Who has the same name as its issuer is taken for self-signed by OpenSSL.
+        parameters.distinguished_name.push(rcgen::DnType::CommonName, name);
+        parameters
+    };
     let ca_key = rcgen::KeyPair::generate().expect("a key");
-    let mut ca = rcgen::CertificateParams::new(Vec::new()).expect("parameters");
+    let mut ca = named("Test authority", &[]);
     ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    ca.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign, rcgen::KeyUsagePurpose::CrlSign];
     let ca_cert = ca.self_signed(&ca_key).expect("an authority");
     let issuer = rcgen::Issuer::new(ca, ca_key);
     let key = rcgen::KeyPair::generate().expect("a key");
-    let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-    let cert =
-        rcgen::CertificateParams::new(names).expect("parameters").signed_by(&key, &issuer).expect("a certificate");
+    let mut leaf = named("localhost", &["localhost", "127.0.0.1"]);
+    leaf.use_authority_key_identifier_extension = true;
+    let cert = leaf.signed_by(&key, &issuer).expect("a certificate");
     for (name, text) in [("ca.pem", ca_cert.pem()), ("cert.pem", cert.pem()), ("key.pem", key.serialize_pem())] {
         std::fs::write(folder.join(name), text).expect("a certificate is written");
     }
