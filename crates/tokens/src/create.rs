@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use secret::SecretString;
 use storage::Tx;
 
-use crate::{Record, SYSTEM_MAX_TTL, Tokens, format, record};
+use crate::{Record, Renewal, SYSTEM_MAX_TTL, Tokens, format, record};
 
 /// What a new token shall be, already checked against its creator's rights.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ pub struct New {
     /// For logins.
     pub login_mount: String,
     /// For logins.
-    pub login_renewal: String,
+    pub login_renewal: Renewal,
 }
 
 impl Default for New {
@@ -76,7 +76,7 @@ impl Default for New {
             role: String::new(),
             no_default_policy: false,
             login_mount: String::new(),
-            login_renewal: String::new(),
+            login_renewal: Renewal::default(),
         }
     }
 }
@@ -106,6 +106,9 @@ impl Tokens {
             return Err(Error::internal("a token without end was asked for without the root policy"));
         }
         let batch = new.kind == TokenKind::Batch;
+        if let Some(parent) = new.parent.as_ref().filter(|_| !batch) {
+            self.hold(tx, parent).await?;
+        }
         let token = match new.id {
             Some(id) => id,
             None if root => SecretString::new(format::make_root().to_string()),
@@ -215,8 +218,7 @@ impl Tokens {
         }
         let prefix = mount.path.trim_start_matches("auth/").trim_end_matches('/').replace('/', "-");
         let name = if login.display_name.is_empty() { prefix } else { format!("{prefix}-{}", login.display_name) };
-        // EXPOSE: stored in the token's record, which the barrier encrypts.
-        let renewal = login.renewal.map(|data| data.expose().clone()).unwrap_or_default();
+        let renewal = login.renewal.as_ref().map(Renewal::new).unwrap_or_default();
         let new = New {
             policies: params.policies,
             meta: login.metadata,
@@ -225,7 +227,8 @@ impl Tokens {
             num_uses: params.num_uses,
             ttl,
             explicit_max_ttl: params.explicit_max_ttl,
-            max_ttl: params.max_ttl,
+            // With the mount's own maximum: a renewal is done by `auth/token/`, which has another.
+            max_ttl: max,
             period: params.period,
             kind: if batch { TokenKind::Batch } else { TokenKind::Service },
             bound_cidrs: parse_cidrs(&params.bound_cidrs)?,

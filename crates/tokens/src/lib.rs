@@ -31,7 +31,7 @@ use storage::{Key, Scan, Store, Tx};
 
 pub use create::{Issued, New, normalised, parse_cidrs};
 pub use liveness::Liveness;
-pub use record::{Bound, Record};
+pub use record::{Bound, Record, Renewal};
 pub use role::Role;
 pub use routes::{KIND_NAME, TokenEngine};
 
@@ -45,11 +45,15 @@ pub struct Tokens {
     leases: Arc<Leases>,
     ids: crypto::hmac::Key,
     batch: crypto::aead::Key,
+    /// Uses of one token are counted one after the other: all at once, all but one would meet a conflict each time.
+    counting: Vec<tokio::sync::Mutex<()>>,
     decoded: Cache<TokenId, (u64, Arc<Record>)>,
 }
 
 /// How many decoded records are kept in memory.
 const DECODED: usize = 4096;
+/// Among how many locks the tokens whose uses are counted are spread.
+const COUNTING: usize = 64;
 
 impl Tokens {
     /// The tokens in `store`; makes the keys for their ids at the first start.
@@ -62,6 +66,7 @@ impl Tokens {
             leases,
             ids: crypto::hmac::Key::new(&*salt),
             batch: crypto::aead::Key::new(&batch),
+            counting: std::iter::repeat_with(tokio::sync::Mutex::default).take(COUNTING).collect(),
             decoded: Cache::new(DECODED),
         })
     }
@@ -128,6 +133,11 @@ impl Tokens {
 
     /// Takes one use; gives how many are left. The last use marks the token for revocation after the request.
     async fn count_use(&self, id: &TokenId) -> Result<u64, Error> {
+        let place = id.0.bytes().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into())) % COUNTING;
+        let _one = match self.counting.get(place) {
+            Some(lock) => Some(lock.lock().await),
+            None => None,
+        };
         for _ in 0..TRIES {
             let tx = Tx::new(Arc::clone(&self.store));
             let Some(mut record) = tx.get_json::<Record>(&record::key(id)).await? else {
@@ -177,13 +187,14 @@ impl Tokens {
         Ok((record, left, warnings))
     }
 
-    /// Lets `tx` commit only if the token is in force then: what is leased to a token that ends meanwhile would stay
-    /// behind.
+    /// Lets `tx` commit only if the token's end has not begun by then: what is leased to a token that ends meanwhile
+    /// would stay behind. Uses and renewals of the token do not stand in its way.
     pub async fn hold(&self, tx: &Tx, id: &TokenId) -> Result<(), Error> {
-        let record: Option<Record> = tx.get_json(&record::key(id)).await?;
-        match record.is_some_and(|record| record.in_force(self.clock.now())) {
-            true => Ok(()),
-            false => Err(Error::Denied(Refusal::InvalidToken)),
+        let record = self.find(id).await?.ok_or(Error::Denied(Refusal::InvalidToken))?;
+        // The end of a token begins with the removal of its accessor, and only then looks for what hangs on it.
+        match tx.get(&record::accessor_key(&record.accessor)).await? {
+            Some(_) => Ok(()),
+            None => Err(Error::Denied(Refusal::InvalidToken)),
         }
     }
 
@@ -205,7 +216,7 @@ impl Tokens {
     /// Revokes a token but lets its children live on as orphans.
     pub async fn revoke_orphan(&self, tx: &Tx, id: &TokenId) -> Result<bool, Error> {
         loop {
-            let children = self.children(id, 256).await?;
+            let children = self.children(id, PAGE).await?;
             for child in &children {
                 if let Some(mut record) = tx.get_json::<Record>(&record::key(child)).await? {
                     record.parent = None;
@@ -213,7 +224,7 @@ impl Tokens {
                 }
                 tx.delete(record::parent_key(id, child));
             }
-            if children.len() < 256 {
+            if children.len() < PAGE {
                 return self.revoke(tx, id).await;
             }
             tx.commit().await?;
@@ -237,71 +248,78 @@ impl Tokens {
         Err(Error::Unavailable("the token changes too often; try again".to_owned()))
     }
 
-    /// Goes on with the end of a token: children first, then its leases, then itself. Called by the expirer; may be
-    /// called again at any time.
+    /// Goes on with the end of a token, see [`Tokens::end_waiting`].
     pub async fn end(&self, id: &TokenId, due: Timestamp) -> Result<(), Error> {
+        self.end_waiting(id, due).await.map(drop)
+    }
+
+    /// Goes on with the end of a token: it takes in nothing new, its children and leases are marked for their own end,
+    /// and it is removed. Called by the expirer; may be called again at any time. The receivers tell how the
+    /// revocations of its leases went; they go on for as long as it takes, without the token.
+    pub async fn end_waiting(
+        &self,
+        id: &TokenId,
+        due: Timestamp,
+    ) -> Result<Vec<futures::channel::oneshot::Receiver<leases::Revoked>>, Error> {
         let now = self.clock.now();
         let tx = Tx::new(Arc::clone(&self.store));
         let Some(record) = tx.get_json::<Record>(&record::key(id)).await? else {
             self.leases.watch_token(&tx, id, Some(due), None);
             tx.commit().await?;
-            return Ok(());
+            return Ok(Vec::new());
         };
         let spent = record.num_uses != 0 && record.uses_left == 0;
         if record.in_force(now) && !spent {
-            // It was renewed meanwhile; the renewal made its own entry in the due index.
-            self.leases.watch_token(&tx, id, Some(due), None);
+            // It was renewed meanwhile, or the clock was set back: it is due when it ends.
+            self.leases.watch_token(&tx, id, Some(due), record.expires);
             tx.commit().await?;
-            return Ok(());
+            return Ok(Vec::new());
         }
-        loop {
-            let children = self.children(id, 256).await?;
-            for child in &children {
-                self.revoke_now(child).await?;
-                let tx = Tx::new(Arc::clone(&self.store));
-                tx.delete(record::parent_key(id, child));
-                tx.commit().await?;
-            }
-            if children.len() < 256 {
-                break;
-            }
-        }
-        self.end_leases(id).await?;
-        self.wipe_private(&tx, id).await?;
-        self.leases.watch_token(&tx, id, Some(due), None);
-        self.remove(&tx, id, &record);
+        tx.delete(record::accessor_key(&record.accessor));
         tx.commit().await?;
-        Ok(())
+        self.end_children(id).await?;
+        let waits = self.leases.revoke_of_token(id).await?;
+        self.wipe_private(id).await?;
+        let tx = Tx::new(Arc::clone(&self.store));
+        if let Some(record) = tx.get_json::<Record>(&record::key(id)).await? {
+            self.remove(&tx, id, &record);
+        }
+        self.leases.watch_token(&tx, id, Some(due), None);
+        tx.commit().await?;
+        Ok(waits)
     }
 
-    async fn end_leases(&self, id: &TokenId) -> Result<(), Error> {
+    /// Revokes the children, many in a commit.
+    async fn end_children(&self, id: &TokenId) -> Result<(), Error> {
         loop {
-            let leases = self.leases.of_token(id, 256).await?;
-            let mut waits = Vec::new();
-            for lease in &leases {
-                waits.extend(self.leases.revoke(lease).await?);
+            let children = self.children(id, PAGE).await?;
+            let tx = Tx::new(Arc::clone(&self.store));
+            for child in &children {
+                self.revoke(&tx, child).await?;
+                tx.delete(record::parent_key(id, child));
             }
-            // A revocation that fails is tried again for as long as it takes, without the token.
-            for wait in waits {
-                let _ = tokio::time::timeout(Duration::from_secs(30), wait).await;
-            }
-            let left = self.leases.of_token(id, 256).await?;
-            if left.is_empty() || left == leases {
-                return Ok(());
+            match tx.commit().await {
+                Ok(_) if children.len() < PAGE => {
+                    self.leases.wake();
+                    return Ok(());
+                }
+                Ok(_) => {}
+                Err(storage::CommitError::Conflict(_)) => tokio::task::yield_now().await,
+                Err(error) => return Err(error.into()),
             }
         }
     }
 
     /// Deletes the cubbyhole of a token.
-    async fn wipe_private(&self, tx: &Tx, id: &TokenId) -> Result<(), Error> {
-        let mut after = None;
+    async fn wipe_private(&self, id: &TokenId) -> Result<(), Error> {
         loop {
-            let scan = Scan { prefix: private_prefix(id), after, limit: 256, values: false };
+            let scan = Scan { prefix: private_prefix(id), after: None, limit: PAGE, values: false };
             let page = self.store.scan(&scan).await?;
+            let tx = Tx::new(Arc::clone(&self.store));
             for (key, _) in &page.entries {
                 tx.delete(key.clone());
             }
-            after = page.entries.last().map(|(key, _)| key.as_str().to_owned());
+            tx.commit().await?;
             if !page.more {
                 return Ok(());
             }
@@ -423,6 +441,8 @@ pub fn private_prefix(id: &TokenId) -> String {
 }
 
 const TRIES: usize = 32;
+/// How many children, or private entries, one commit takes.
+const PAGE: usize = 256;
 const BOUND: &str = "sys/token/bound/";
 
 fn bound_key(id: &TokenId) -> Key {

@@ -16,6 +16,8 @@ use crate::Tokens;
 /// The shortest and longest grace periods.
 pub(crate) const SHORTEST: Duration = Duration::from_secs(1);
 pub(crate) const LONGEST: Duration = Duration::from_secs(3600);
+/// Between two tries to revoke.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Which tied tokens have a stream.
 pub struct Liveness {
@@ -82,34 +84,52 @@ impl Liveness {
     }
 
     /// After a start of the server: ends the tied tokens whose holders do not come back within their grace period.
+    /// Tokens that are tied later are not looked at: each is watched from the moment it is tied.
     pub async fn resume(self: Arc<Self>) -> Result<(), Error> {
         let start = self.tokens.clock().now();
+        let mut waiting = self.tied().await?;
+        waiting.sort_by_key(|(_, grace)| *grace);
+        for (id, grace) in waiting {
+            self.tokens.clock().sleep_until(clock::after(start, grace)).await;
+            // One that came back and went again is watched like any other.
+            let known = self.present.lock().contains_key(&id);
+            if !known {
+                self.give_up(&id).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// The tokens that are tied now, with their grace periods.
+    async fn tied(&self) -> Result<Vec<(TokenId, Duration)>, Error> {
+        let (mut tied, mut after) = (Vec::new(), None);
         loop {
-            let mut waiting = false;
-            let mut after = None;
-            loop {
-                let (bound, next) = self.tokens.bound(after, 256).await?;
-                for (id, grace) in bound {
-                    let known = self.present.lock().contains_key(&id);
-                    let due = clock::after(start, grace);
-                    if known {
-                        continue;
-                    }
-                    if due > self.tokens.clock().now() {
-                        waiting = true;
-                    } else {
-                        self.tokens.revoke_now(&id).await?;
+            match self.tokens.bound(after.clone(), 256).await {
+                Ok((page, next)) => {
+                    tied.extend(page);
+                    after = next;
+                    if after.is_none() {
+                        return Ok(tied);
                     }
                 }
-                after = next;
-                if after.is_none() {
-                    break;
+                Err(Error::Sealed) => return Err(Error::Sealed),
+                Err(error) => {
+                    tracing::warn!(%error, "the tied tokens of an earlier run cannot be read yet");
+                    self.tokens.clock().sleep(PAUSE).await;
                 }
             }
-            if !waiting {
-                return Ok(());
+        }
+    }
+
+    /// Revokes a token whose holder is gone, for as long as that takes.
+    async fn give_up(&self, id: &TokenId) {
+        while let Err(error) = self.tokens.revoke_now(id).await {
+            if matches!(error, Error::Sealed) {
+                // The tie is durable: the next unseal takes it up.
+                return;
             }
-            self.tokens.clock().sleep(Duration::from_secs(1)).await;
+            tracing::warn!(%error, "a token whose holder ended could not be revoked yet");
+            self.tokens.clock().sleep(PAUSE).await;
         }
     }
 
@@ -131,14 +151,7 @@ impl Liveness {
             if !liveness.forget(&id, generation) {
                 return;
             }
-            while let Err(error) = liveness.tokens.revoke_now(&id).await {
-                if matches!(error, Error::Sealed) {
-                    // The tie is durable: the next unseal takes it up.
-                    return;
-                }
-                tracing::warn!(%error, "a token whose holder ended could not be revoked yet");
-                liveness.tokens.clock().sleep(Duration::from_secs(1)).await;
-            }
+            liveness.give_up(&id).await;
         });
     }
 

@@ -10,6 +10,7 @@ use std::{
 use clock::Timestamp;
 use gate::{Caller, Error, Refusal, TokenId, TokenKind};
 use ipnet::IpNet;
+use secret::SecretString;
 use serde::{Deserialize, Serialize};
 use storage::Key;
 
@@ -71,13 +72,43 @@ pub struct Record {
     pub login_mount: String,
     /// For tokens of a login: what the method needs to check a renewal.
     #[serde(default)]
-    pub login_renewal: String,
+    pub login_renewal: Renewal,
     /// Set when it is tied to a liveness stream.
     #[serde(default)]
     pub bound: Option<Bound>,
     /// Revoked: refused from now on, removed by the expirer.
     #[serde(default)]
     pub revoked: bool,
+}
+
+/// What a login method keeps with a token: never shown, wiped on drop.
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Renewal(String);
+
+impl Renewal {
+    /// Keeps `data`.
+    pub fn new(data: &SecretString) -> Self {
+        // EXPOSE: copied into the token's record, which the barrier encrypts.
+        Self(data.expose().clone())
+    }
+
+    /// What was kept.
+    pub fn secret(&self) -> SecretString {
+        SecretString::new(self.0.clone())
+    }
+}
+
+impl Drop for Renewal {
+    fn drop(&mut self) {
+        secret::Zeroize::zeroize(&mut self.0);
+    }
+}
+
+impl std::fmt::Debug for Renewal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Renewal(..)")
+    }
 }
 
 /// A tie to a liveness stream.
@@ -144,8 +175,7 @@ impl Record {
     ) -> Result<Timestamp, Error> {
         let explicit = (!self.explicit_max_ttl.is_zero()).then(|| clock::after(self.created, self.explicit_max_ttl));
         let (wished, ceiling) = if self.period.is_zero() {
-            let max = if self.max_ttl.is_zero() { mount_max } else { self.max_ttl.min(mount_max) };
-            let end = clock::after(self.created, max);
+            let end = clock::after(self.created, self.longest(mount_max));
             let wish = increment.filter(|wish| !wish.is_zero()).unwrap_or(self.ttl);
             (wish, Some(explicit.map_or(end, |explicit| explicit.min(end))))
         } else {
@@ -166,13 +196,22 @@ impl Record {
         }
     }
 
-    /// The hard end that no renewal passes, and which setting makes it.
+    /// The longest life with renewals of a token without a period.
+    fn longest(&self, mount_max: Duration) -> Duration {
+        match (self.max_ttl.is_zero(), self.login_mount.is_empty()) {
+            (true, _) => mount_max,
+            // The method that made the token has its own mount, with its own maximum.
+            (false, false) => self.max_ttl,
+            (false, true) => self.max_ttl.min(mount_max),
+        }
+    }
+
+    /// The hard end that no renewal passes, and which setting makes it. `mount_max` is of `auth/token/`.
     pub fn hard_expiry(&self, mount_max: Duration) -> Option<(Timestamp, &'static str)> {
-        let ends = [
-            (self.explicit_max_ttl, "explicit_max_ttl"),
-            (if self.period.is_zero() { self.max_ttl } else { Duration::ZERO }, "token_max_ttl of the role"),
-            (if self.period.is_zero() { mount_max } else { Duration::ZERO }, "max_lease_ttl of the mount"),
-        ];
+        let periodic = !self.period.is_zero();
+        let max = if periodic { Duration::ZERO } else { self.longest(mount_max) };
+        let why = if self.max_ttl == max { "max_ttl of the login" } else { "max_lease_ttl of the mount" };
+        let ends = [(self.explicit_max_ttl, "explicit_max_ttl"), (max, why)];
         self.expires?;
         if !self.renewable {
             return self.expires.map(|end| (end, "not renewable"));

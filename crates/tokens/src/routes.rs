@@ -126,8 +126,8 @@ async fn make(cx: Cx<TokenEngine>, input: NewToken, role: Option<Role>, path: &s
     let (period, explicit_max_ttl) = limits(&input, role.as_ref(), &mut warnings);
     let wish = if input.ttl.is_zero() { input.lease.0 } else { input.ttl.0 };
     let ttl = match (root, period.is_zero()) {
-        (true, true) if wish.is_zero() && caller.expires.is_none() => Duration::ZERO,
-        (true, true) if wish.is_zero() => {
+        (true, true) if wish.is_zero() && caller.expires.is_none() && explicit_max_ttl.is_zero() => Duration::ZERO,
+        (true, true) if wish.is_zero() && caller.expires.is_some() => {
             return Err(Error::invalid("expiring root tokens cannot create non-expiring root tokens"));
         }
         (_, false) => period,
@@ -326,7 +326,7 @@ fn shown(cx: &Cx<TokenEngine>, record: &Record, id: SecretString) -> Data<Shown>
         num_uses: record.uses_left,
         orphan: record.is_orphan(),
         path: record.path.to_string(),
-        period: (!record.period.is_zero()).then(|| record.period.as_secs()),
+        period: (!record.period.is_zero()).then_some(record.period.as_secs()),
         policies: record.policies.to_vec(),
         identity_policies: record.identity_policies.to_vec(),
         renewable: record.renewable,
@@ -420,7 +420,7 @@ async fn renewed(cx: &Cx<TokenEngine>, id: &TokenId, increment: Ttl, token: Stri
     if !record.login_mount.is_empty() {
         // The method that made the token says whether its holder may still log in.
         let until = clock::after(cx.now(), left);
-        let data = SecretString::new(record.login_renewal.clone());
+        let data = record.login_renewal.secret();
         cx.services().renew_login(tx, &record.login_mount, &record.path, data, until).await?;
     }
     let auth = Box::new(record.auth(token, left));
@@ -451,16 +451,17 @@ async fn revoke_accessor(cx: Cx<TokenEngine>, (): (), by: ByAccessor) -> Result<
 
 /// Marks the token in the request's commit; the expirer, woken by the pipeline after it, does the rest.
 async fn revoke_id(cx: &Cx<TokenEngine>, id: &TokenId) -> Result<Answer, Error> {
-    cx.engine().tokens.revoke(cx.view().tx(), id).await?;
-    Ok(Answer { ends: Some(id.clone()), ..Answer::default() })
+    let found = cx.engine().tokens.revoke(cx.view().tx(), id).await?;
+    // Of a token that is gone already there is no end to wait for.
+    Ok(Answer { ends: found.then(|| id.clone()), ..Answer::default() })
 }
 
-async fn revoke_orphan(cx: Cx<TokenEngine>, (): (), by: ByToken) -> Result<Done, Error> {
+async fn revoke_orphan(cx: Cx<TokenEngine>, (): (), by: ByToken) -> Result<Answer, Error> {
     let token = required(by.token)?;
     let tokens = &cx.engine().tokens;
     let id = tokens.id(&token);
     match tokens.revoke_orphan(cx.view().tx(), &id).await? {
-        true => Ok(Done),
+        true => Ok(Answer { ends: Some(id), ..Answer::default() }),
         false => Err(Error::invalid("token to revoke not found")),
     }
 }
