@@ -68,8 +68,10 @@ pub fn between(start: Timestamp, end: Timestamp) -> Duration {
 pub struct Simulated(Arc<SimulatedSource>);
 
 impl Simulated {
-    /// A clock that shows `start`.
+    /// A clock that shows `start`, cut to whole milliseconds: what is put down for "now" in an index that counts
+    /// milliseconds would never come to pass while the time stands still in between.
     pub fn new(start: Timestamp) -> Self {
+        let start = Timestamp::from_millisecond(start.as_millisecond()).unwrap_or(start);
         let state = State { now: start, sleepers: BTreeMap::new() };
         Self(Arc::new(SimulatedSource { state: Mutex::new(state), ids: AtomicU64::new(0) }))
     }
