@@ -16,10 +16,6 @@ mod server_args;
 mod session;
 mod terminal;
 
-/// Faster than the C library's where many threads pass small pieces on.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> std::process::ExitCode {
     cli::start(std::env::args_os().collect())
 }
