@@ -88,13 +88,14 @@ const TOO_LONG: &str = "a duration must not exceed 100 years";
 
 /// Reads a duration: `90` (seconds), `90s`, `1h30m`, `1.5h`, `2d`, `1w`; the empty text is zero.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("invalid duration {text:?}: use seconds or units, such as 90, 90s, 1h30m or 2d");
+    // The text itself is not repeated: it may be a secret in the wrong field.
+    let wrong = || "invalid duration: use seconds or units, such as 90, 90s, 1h30m or 2d".to_owned();
     let trimmed = text.trim();
     if trimmed.is_empty() {
         return Ok(Duration::ZERO);
     }
     if trimmed.starts_with('-') {
-        return Err(format!("invalid duration {text:?}: it must not be negative"));
+        return Err("invalid duration: it must not be negative".to_owned());
     }
     if let Ok(seconds) = trimmed.parse::<u64>() {
         return if seconds > MAX_SECONDS { Err(TOO_LONG.to_owned()) } else { Ok(Duration::from_secs(seconds)) };

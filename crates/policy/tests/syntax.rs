@@ -228,11 +228,11 @@ fn what_is_no_policy_is_refused_with_its_place() {
         ),
         (
             "path \"a\" { min_wrapping_ttl = \"soon\" }",
-            "path \"a\" on line 1: 'min_wrapping_ttl': invalid duration \"soon\": use seconds or units, such as 90, 90s, 1h30m or 2d",
+            "path \"a\" on line 1: 'min_wrapping_ttl': invalid duration: use seconds or units, such as 90, 90s, 1h30m or 2d",
         ),
         (
             "path \"a\" { max_wrapping_ttl = -5 }",
-            "path \"a\" on line 1: 'max_wrapping_ttl': invalid duration \"-5\": it must not be negative",
+            "path \"a\" on line 1: 'max_wrapping_ttl': invalid duration: it must not be negative",
         ),
         (
             "path \"a\" { min_wrapping_ttl = [1] }",

@@ -299,7 +299,7 @@ pub fn parse_cidrs(texts: &[String]) -> Result<Vec<IpNet>, Error> {
     let parse = |text: &String| {
         let net = text.parse::<IpNet>().or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from));
         net.map_err(|_| {
-            Error::invalid(format!("bound CIDRs: {text:?} is not an address or CIDR block, such as 10.0.0.0/8"))
+            Error::invalid("bound CIDRs: use addresses or CIDR blocks, such as 10.0.0.0/8")
         })
     };
     texts.iter().map(parse).collect()

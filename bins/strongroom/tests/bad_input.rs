@@ -1,0 +1,659 @@
+//! Bad input by the dozen on every route that the server says it has: a clear refusal, no panic, nothing half done, and
+//! no word of what was sent.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use testkit::{
+    server::Server,
+    wire::{Reply, Wire},
+};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_strongroom");
+
+/// A secret that must come out nowhere.
+const MARKER: &str = "marker-6f1e9a-that-must-not-be-found";
+
+/// Routes that answer without a token.
+const OPEN: &[&str] = &[
+    "auth/approle/login",
+    "auth/jwt/login",
+    "sys/internal/ui/mounts",
+    "sys/internal/ui/mounts/{path...}",
+    "sys/wrapping/lookup",
+    "sys/wrapping/unwrap",
+];
+
+/// Fields that a route takes and its help does not tell of, because it reads its input in its own way.
+const MORE: &[(&str, &str)] = &[
+    (
+        "auth/approle/role/{name}",
+        "bind_secret_id bound_cidr_list local_secret_ids role_id secret_id_bound_cidrs secret_id_num_uses secret_id_ttl",
+    ),
+    ("auth/approle/role/{name}", TOKEN_FIELDS),
+    (
+        "auth/jwt/role/{name}",
+        "bound_audiences bound_claims bound_claims_type bound_subject claim_mappings clock_skew_leeway expiration_leeway \
+         groups_claim max_token_life not_before_leeway role_type single_use user_claim user_claim_json_pointer max_age",
+    ),
+    ("auth/jwt/role/{name}", TOKEN_FIELDS),
+    ("kv/data/{path...}", "data options"),
+    ("kv/metadata/{path...}", "max_versions cas_required delete_version_after custom_metadata"),
+];
+
+const TOKEN_FIELDS: &str = "token_bound_cidrs token_explicit_max_ttl token_max_ttl token_no_default_policy token_num_uses \
+    token_period token_policies token_ttl token_type policies period ttl";
+
+/// What a route needs beside the field in question, to come so far as to look at it.
+fn base(pattern: &str) -> Value {
+    match pattern {
+        "auth/jwt/role/{name}" => json!({ "user_claim": "sub", "bound_subject": "x" }),
+        "database/config/{name}" => json!({
+            "plugin_name": "postgresql-database-plugin", "verify_connection": false, "username": "x", "password": "x",
+            "connection_url": "postgresql://{{username}}:{{password}}@127.0.0.1:1/x",
+        }),
+        "database/roles/{name}" | "database/static-roles/{name}" => json!({ "db_name": "none" }),
+        "kv/rotation/{path...}" => json!({ "field": "a" }),
+        "sys/auth/{path...}" => json!({ "type": "approle" }),
+        "sys/mounts/{path...}" => json!({ "type": "kv" }),
+        "sys/quotas/lease-count/{name}" => json!({ "max_leases": 1_000_000 }),
+        _ => json!({}),
+    }
+}
+
+/// A route as its mount's help tells it.
+#[derive(Debug)]
+struct Route {
+    pattern: String,
+    /// `read`, `list`, `write`, `patch`, `delete`, with the fields that are taken.
+    verbs: BTreeMap<String, Vec<String>>,
+}
+
+impl Route {
+    /// The path with names in place of its captures.
+    fn path(&self, name: &str) -> String {
+        let part = |part: &str| match part {
+            part if part.ends_with("...}") => format!("{name}/below"),
+            part if part.starts_with('{') => name.to_owned(),
+            part => part.to_owned(),
+        };
+        self.pattern.split('/').map(part).collect::<Vec<_>>().join("/")
+    }
+
+    fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
+        let fields = |(verb, fields)| {
+            let (verb, fields): (&String, &Vec<String>) = (verb, fields);
+            fields.iter().map(move |field| (verb.as_str(), field.as_str()))
+        };
+        self.verbs.iter().flat_map(fields)
+    }
+}
+
+/// A server with every kind of mount, on plain HTTP: there are many requests.
+fn start() -> (Server, Wire, Vec<Route>) {
+    let server = Server::start_plain(PROGRAM);
+    let root = Wire::new(&server, server.root_token());
+    root.post("sys/mounts/kv", json!({ "type": "kv-v2" })).done();
+    root.post("sys/mounts/kv1", json!({ "type": "kv-v1" })).done();
+    root.post("sys/mounts/database", json!({ "type": "database" })).done();
+    root.post("sys/auth/approle", json!({ "type": "approle" })).done();
+    root.post("sys/auth/jwt", json!({ "type": "jwt" })).done();
+    root.post("sys/audit/journal", json!({ "type": "journal" })).done();
+    let mounts = ["sys", "cubbyhole", "kv", "kv1", "database", "auth/token", "auth/approle", "auth/jwt"];
+    let mut routes: Vec<_> = mounts.iter().flat_map(|mount| routes(&root, mount)).collect();
+    for (pattern, fields) in MORE {
+        let route = routes.iter_mut().find(|route| route.pattern == *pattern).unwrap_or_else(|| panic!("{pattern}"));
+        for verb in ["write", "patch"] {
+            if let Some(known) = route.verbs.get_mut(verb) {
+                known.extend(fields.split_whitespace().map(str::to_owned));
+            }
+        }
+    }
+    assert!(routes.len() > 100, "{}", routes.len());
+    (server, root, routes)
+}
+
+fn routes(root: &Wire, mount: &str) -> Vec<Route> {
+    let help = root.get(&format!("{mount}?help=1")).ok()["help"].as_str().unwrap().to_owned();
+    let mut routes: Vec<Route> = Vec::new();
+    let mut verb = String::new();
+    for line in help.lines() {
+        if let Some(pattern) = line.strip_prefix("## ") {
+            routes.push(Route { pattern: pattern.to_owned(), verbs: BTreeMap::new() });
+        } else if let Some(fields) = line.strip_prefix("            takes: ") {
+            let fields = fields.split(", ").map(str::to_owned).collect();
+            routes.last_mut().unwrap().verbs.insert(verb.clone(), fields);
+        } else if let Some(text) = line.strip_prefix("    ").filter(|text| !text.starts_with(' ')) {
+            verb = text.split(' ').next().unwrap().to_owned();
+            routes.last_mut().unwrap().verbs.insert(verb.clone(), Vec::new());
+        }
+    }
+    assert!(!routes.is_empty(), "{help}");
+    routes
+}
+
+/// Routes whose success would end the test.
+fn ends_the_test(pattern: &str) -> bool {
+    matches!(pattern, "sys/seal" | "auth/token/revoke-self")
+}
+
+/// The one reply of status 500 that is the caller's fault, as in Vault.
+fn names_no_connection(reply: &Reply) -> bool {
+    reply.status == 500 && reply.text().contains("failed to find entry for connection")
+}
+
+/// Holds a reply against what every reply has to be.
+#[track_caller]
+fn check_status(reply: &Reply, sent: &str) {
+    assert!(
+        reply.status < 500 || names_no_connection(reply),
+        "{reply}\n{}",
+        sent.chars().take(300).collect::<String>()
+    );
+    // Metrics are text.
+    if reply.header("content-type") != Some("text/plain; version=0.0.4") {
+        reply.must_be_lawful();
+    }
+}
+
+/// As [`check_status`]; and no refusal shows what was sent.
+#[track_caller]
+fn check(reply: &Reply, sent: &str) {
+    check_status(reply, sent);
+    let shown = reply.status >= 400 && reply.text().contains(MARKER);
+    assert!(!shown, "{reply}\nshows what was sent: {}", sent.chars().take(300).collect::<String>());
+}
+
+fn check_log(server: &Server) {
+    let log = server.log();
+    for word in ["panicked", " ERROR ", MARKER, "internal error"] {
+        let line = log.lines().find(|line| line.contains(word));
+        assert!(line.is_none(), "the log says {word:?}: {line:?}");
+    }
+    assert!(server.folder().join("data/audit").exists());
+    let mut journal = vec![server.folder().join("data/audit")];
+    while let Some(path) = journal.pop() {
+        if path.is_dir() {
+            journal.extend(std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+        } else {
+            let bytes = std::fs::read(&path).unwrap();
+            let shown = bytes.windows(MARKER.len()).any(|window| window == MARKER.as_bytes());
+            assert!(!shown, "{} shows what was sent", path.display());
+        }
+    }
+}
+
+fn method(verb: &str) -> &'static str {
+    match verb {
+        "delete" => "DELETE",
+        "list" => "LIST",
+        "patch" => "PATCH",
+        "read" => "GET",
+        _ => "POST",
+    }
+}
+
+fn send(wire: &Wire, verb: &str, path: &str, body: &[u8]) -> Reply {
+    let kind = [("Content-Type", if verb == "patch" { "application/merge-patch+json" } else { "application/json" })];
+    wire.send(method(verb), path, &kind, Some(body))
+}
+
+/// Values that no field takes all of.
+fn values() -> Vec<Value> {
+    vec![
+        json!([]),
+        json!({}),
+        json!([[MARKER]]),
+        json!({ MARKER: { "b": [MARKER] } }),
+        json!(["a", 1, null, MARKER]),
+        json!(""),
+        json!("\u{0}"),
+        json!(format!("{MARKER}\n\u{202e}'\";--{{{{.}}}}")),
+        json!(MARKER.repeat(300)),
+        json!(-1),
+        json!(1.5),
+        json!(u64::MAX),
+        json!(true),
+        json!(null),
+        json!("-5s"),
+        json!("99999999999h"),
+    ]
+}
+
+#[test]
+fn every_field_of_every_route_meets_values_of_every_kind() {
+    let (server, root, routes) = start();
+    let (mut asked, mut shown) = (0, BTreeSet::new());
+    for (at, route) in routes.iter().enumerate() {
+        let mut left = BTreeSet::new();
+        for (nth, (verb, field)) in route.fields().enumerate() {
+            if matches!(verb, "read" | "list") || ends_the_test(&route.pattern) {
+                continue;
+            }
+            for (number, value) in values().into_iter().enumerate() {
+                let name = format!("n{at}-{nth}-{number}");
+                let mut body = base(&route.pattern);
+                body[field] = value;
+                let body = body.to_string();
+                let reply = send(&root, verb, &route.path(&name), body.as_bytes());
+                check_status(&reply, &format!("{verb} {field}: {body}"));
+                // What kind of thing shall be made may be said again: it is a name out of a list.
+                if reply.status >= 400 && reply.text().contains(MARKER) && !matches!(field, "type" | "plugin_name") {
+                    shown.insert(format!("{field}: {reply}"));
+                }
+                asked += 1;
+                if reply.status == 400
+                    && verb == "write"
+                    && route.pattern.ends_with("{name}")
+                    && route.verbs.contains_key("read")
+                {
+                    left.insert(name);
+                }
+            }
+        }
+        // What was refused is not there.
+        for name in left {
+            let reply = root.get(&route.path(&name));
+            // A route that only acts on something else has that to say.
+            let nothing = matches!(reply.status, 400 | 404) || names_no_connection(&reply);
+            assert!(nothing, "{reply}: something is left of a refused write");
+        }
+    }
+    println!("{asked} requests");
+    assert!(asked > 1500, "{asked}");
+    assert!(
+        shown.is_empty(),
+        "refusals that show what was sent:\n{}",
+        shown.into_iter().collect::<Vec<_>>().join("\n")
+    );
+    root.get("auth/token/lookup-self").ok();
+    check_log(&server);
+}
+
+#[test]
+fn every_route_meets_bodies_that_are_none() {
+    let (server, root, routes) = start();
+    let deep = |depth: usize| format!("{{\"a\":{}1{}}}", "[".repeat(depth), "]".repeat(depth));
+    let many = (0..10_001).map(|key| format!("\"k{key}\":1")).collect::<Vec<_>>().join(",");
+    let bodies: Vec<(Vec<u8>, bool)> = [
+        (format!("[\"{MARKER}\"]"), false),
+        (format!("\"{MARKER}\""), false),
+        ("7".to_owned(), false),
+        ("{".to_owned(), false),
+        (format!("{{\"{MARKER}\""), false),
+        ("{\"a\":1}}".to_owned(), false),
+        ("{\"a\":1} {\"a\":1}".to_owned(), false),
+        ("{a:1}".to_owned(), false),
+        ("{'a':1}".to_owned(), false),
+        ("{\"a\":01}".to_owned(), false),
+        ("{\"a\":NaN}".to_owned(), false),
+        ("{\"a\":1,}".to_owned(), false),
+        ("{\"a\":\"\\ud800\"}".to_owned(), false),
+        ("{\"a\":\"\\x41\"}".to_owned(), false),
+        ("\u{feff}{}".to_owned(), false),
+        ("a=b&c=d".to_owned(), false),
+        (deep(600), false),
+        (deep(100_000), false),
+        (format!("{{{many}}}"), false),
+        (format!("{{\"a\":[{}1]}}", "1,".repeat(10_001)), false),
+        (format!("{{\"a\":\"{}\"}}", "x".repeat(1_100_000)), false),
+        (format!("{{\"unknown\":\"{MARKER}\",\"unknown\":\"{MARKER}\"}}"), true),
+        ("null".to_owned(), true),
+        ("   \n".to_owned(), true),
+    ]
+    .into_iter()
+    .map(|(text, valid)| (text.into_bytes(), valid))
+    .chain([(b"{\"a\":\"\xff\xfe\"}".to_vec(), false), (b"\x00\x01\x02".to_vec(), false)])
+    .collect();
+    for (at, route) in routes.iter().enumerate() {
+        if ends_the_test(&route.pattern) {
+            continue;
+        }
+        for verb in route.verbs.keys().filter(|verb| matches!(verb.as_str(), "write" | "patch")) {
+            for (number, (body, valid)) in bodies.iter().enumerate() {
+                // The long ones cost time and are refused before any route sees them.
+                if body.len() > 50_000 && at % 16 != 0 {
+                    continue;
+                }
+                let reply = send(&root, verb, &route.path(&format!("n{at}-{number}")), body);
+                check(&reply, &String::from_utf8_lossy(body));
+                if !valid {
+                    assert_eq!(reply.status, 400, "{reply}\n{}", String::from_utf8_lossy(&body[..body.len().min(200)]));
+                }
+            }
+        }
+    }
+    // A form is taken for what it is, and only for that.
+    let form = [("Content-Type", "application/x-www-form-urlencoded")];
+    root.send("POST", "cubbyhole/form", &form, Some(b"a=b%20c&d=e&d=f")).done();
+    assert_eq!(root.get("cubbyhole/form").data(), json!({ "a": "b c", "d": ["e", "f"] }));
+    root.send("POST", "cubbyhole/form", &form, Some(b"a=%zz")).fails(400);
+    // The last of two equal keys wins, as everywhere.
+    root.send("POST", "cubbyhole/twice", &[], Some(b"{\"a\":1,\"a\":2}")).done();
+    root.send("POST", "kv/data/twice", &[], Some(b"{\"data\":{\"a\":1},\"data\":{\"a\":2}}")).must_be_lawful();
+    // Numbers stay what they were, to the last digit.
+    root.send("POST", "kv/data/number", &[], Some(b"{\"data\":{\"a\":12345678901234567890.123456789,\"b\":1e400}}"))
+        .ok();
+    let text = root.get("kv/data/number").text();
+    assert!(text.contains("12345678901234567890.123456789") && text.contains("1e400"), "{text}");
+    let reply = root.post("auth/approle/role/warned", json!({ "token_policies": "a", "no_such_field": MARKER }));
+    let warnings = reply.ok()["warnings"].to_string();
+    assert!(warnings.contains("no_such_field") && !warnings.contains(MARKER), "{warnings}");
+    check_log(&server);
+}
+
+#[test]
+fn every_route_meets_every_method_and_strange_queries() {
+    let (server, root, routes) = start();
+    for (at, route) in routes.iter().enumerate() {
+        if ends_the_test(&route.pattern) {
+            continue;
+        }
+        let name = format!("n{at}");
+        for verb in ["read", "list", "write", "patch", "delete"] {
+            let reply = send(&root, verb, &route.path(&name), b"{}");
+            check(&reply, verb);
+            let elsewhere =
+                routes.iter().any(|other| other.verbs.contains_key(verb) && fits(&other.pattern, &route.path(&name)));
+            if !elsewhere {
+                assert_eq!(reply.status, 405, "{reply}");
+            }
+        }
+        let head = root.send("HEAD", &route.path(&name), &[], None);
+        let read = root.get(&route.path(&name));
+        assert!(head.status == read.status && head.body.is_empty(), "{head}: {read}");
+        root.send("TRACE", &route.path(&name), &[], None).fails(405);
+        for (verb, field) in route.fields().filter(|(verb, _)| matches!(*verb, "read" | "list")) {
+            for value in
+                ["", "%00", "-1", "999999999999999999999", "a&a=b&a=c", "%ff", "%zz", "%E2%80%AE", "[]", MARKER]
+            {
+                let path = format!("{}?{field}={value}", route.path(&name));
+                check(&root.send(method(verb), &path, &[], None), &path);
+            }
+        }
+        check(&root.get(&format!("{}?list=true&limit=0&after=%2e%2e%2f", route.path(&name))), "list");
+    }
+    root.get(&format!("kv/metadata/?list=true&{}", "a=b&".repeat(10_001))).fails(400);
+    check_log(&server);
+}
+
+/// Whether a path is one that a pattern means.
+fn fits(pattern: &str, path: &str) -> bool {
+    let (mut parts, mut names) = (pattern.split('/'), path.split('/'));
+    loop {
+        match (parts.next(), names.next()) {
+            (None, None) => return true,
+            (Some(part), _) if part.ends_with("...}") => return true,
+            (Some(part), Some(name)) if part == name || part.starts_with('{') => {}
+            _ => return false,
+        }
+    }
+}
+
+#[test]
+fn names_that_are_none_are_refused_on_every_route() {
+    let (server, root, routes) = start();
+    let long = "x".repeat(600);
+    let names =
+        ["-x", "x-", ".x", "a b", "a%20b", "%E2%80%AE", "a%2Fb", "a%00b", "a;b", "a'b", "{{x}}", "ä", "a*", &long, "~"];
+    for route in routes.iter().filter(|route| route.pattern.contains('{') && !ends_the_test(&route.pattern)) {
+        for verb in route.verbs.keys() {
+            for name in names {
+                let raw = name.replace(' ', "%20").replace('{', "%7B").replace('}', "%7D").replace('ä', "%C3%A4");
+                check(&send(&root, verb, &route.path(&raw), b"{\"data\":{\"a\":1}}"), name);
+            }
+        }
+    }
+    // Names compare in one way: what differs in case alone is one policy, one role.
+    root.post("sys/policies/acl/UPPER", json!({ "policy": "path \"a\" { capabilities = [\"read\"] }" })).done();
+    root.get("sys/policies/acl/upper").ok();
+    for name in ["ROOT", "Root", "%72oot"] {
+        root.post(&format!("sys/policies/acl/{name}"), json!({ "policy": "path \"a\" { capabilities = [\"read\"] }" }))
+            .fails(400);
+    }
+    for policies in [json!(["Root"]), json!([" root "]), json!("ROOT")] {
+        let child = root.post("auth/token/create", json!({ "policies": ["default"] })).client_token();
+        root.with_token(&child).post("auth/token/create", json!({ "policies": policies })).fails(403);
+        root.post("auth/approle/role/rooted", json!({ "token_policies": policies })).fails(400);
+        root.post(
+            "auth/jwt/role/rooted",
+            json!({ "user_claim": "sub", "bound_subject": "x", "token_policies": policies }),
+        )
+        .fails(400);
+    }
+    check_log(&server);
+}
+
+#[test]
+fn paths_that_lead_elsewhere_are_refused() {
+    let (server, root, _) = start();
+    root.post("kv/data/a/b", json!({ "data": { "x": 1 } })).ok();
+    let policy = "path \"kv/data/a/*\" { capabilities = [\"read\"] }";
+    root.post("sys/policies/acl/narrow", json!({ "policy": policy })).done();
+    let narrow = root.with_token(&root.post("auth/token/create", json!({ "policies": ["narrow"] })).client_token());
+    root.post("kv/data/secret", json!({ "data": { "x": MARKER } })).ok();
+    let targets = [
+        ("/v1/kv/data/a/../secret", 400),
+        ("/v1/kv/data/a/%2e%2e/secret", 400),
+        ("/v1/kv/data/a/.%2e/secret", 400),
+        ("/v1/kv/data/a/..%2fsecret", 400),
+        ("/v1/kv/data/a/..%5csecret", 404),
+        ("/v1/kv/data/a/%252e%252e/secret", 404),
+        ("/v1/kv/data/a/./b", 400),
+        ("/v1/kv/data//secret", 400),
+        ("/v1//kv/data/secret", 400),
+        ("/v1/kv/data/a%2F%2Fsecret", 400),
+        ("/v1/kv/data/a/%00", 400),
+        ("/v1/kv/data/a/%0a", 400),
+        ("/v1/kv/data/a/%ff", 400),
+        ("/v1/kv/data/a/%c0%ae%c0%ae/secret", 400),
+        ("/v1/kv/data/a/%", 400),
+        ("/v1/kv/data/a/%4", 400),
+        ("/v1/kv/data/a/%zz", 400),
+        ("/v1/kv/data/a/%E2%80%A8", 400),
+        ("/v1/sys/../kv/data/secret", 400),
+        ("/v1/..", 400),
+        ("/v1/.", 400),
+        ("/v1/", 404),
+        ("/v1", 404),
+        ("/v2/kv/data/a/b", 404),
+        ("/V1/kv/data/a/b", 404),
+        ("/kv/data/a/b", 404),
+        ("/../v1/kv/data/a/b", 404),
+        ("//v1/kv/data/a/b", 404),
+        ("/v1/KV/data/a/b", 404),
+        ("/v1/kv/DATA/a/b", 404),
+        ("/v1/kv/data/A/b", 404),
+        ("/v1/kv/data/a/b", 200),
+        ("/v1/kv/data%2Fa%2Fb", 200),
+        ("/v1/kv/data/a/b?version=1#fragment", 0),
+    ];
+    for (target, status) in targets {
+        let reply = root.send_to("GET", target, &[], None);
+        assert!(reply.status == status || status == 0, "{reply}");
+        assert!(reply.status < 500 && !reply.text().contains(MARKER), "{reply}");
+        // Whoever may read below `a` gets nowhere else by any of them.
+        let reply = narrow.send_to("GET", target, &[], None);
+        assert!(reply.status < 500 && !reply.text().contains(MARKER), "{reply}");
+    }
+    let long = format!("/v1/kv/data/{}", "x".repeat(5000));
+    root.send_to("GET", &long, &[], None).refused(400, "path is longer");
+    narrow.get("kv/data/secret").refused(403, "permission denied");
+    check_log(&server);
+}
+
+#[test]
+fn without_a_right_every_route_says_the_same() {
+    let (mut server, root, routes) = start();
+    let nothing =
+        root.post("auth/token/create", json!({ "policies": ["none"], "no_default_policy": true })).client_token();
+    let batch = root
+        .post("auth/token/create", json!({ "policies": ["none"], "no_default_policy": true, "type": "batch" }))
+        .client_token();
+    let denied = "permission denied";
+    let limited = [root.with_token(&nothing), root.with_token(&batch)];
+    let unknown = [
+        root.with_token(""),
+        root.with_token("garbage"),
+        root.with_token("hvs."),
+        root.with_token(&format!("hvs.{}", "A".repeat(92))),
+        root.with_token("hvb.AAAA"),
+        root.with_token(&format!("hvb.{}", "A".repeat(400))),
+        root.with_token("s.1234"),
+        root.with_token(&server.root_token().to_lowercase()),
+    ];
+    for route in &routes {
+        for verb in ["read", "list", "write", "patch", "delete"] {
+            let path = route.path("x");
+            if OPEN.contains(&route.pattern.as_str()) && route.verbs.contains_key(verb) {
+                continue;
+            }
+            let open = |other: &&str| fits(other, &path);
+            if OPEN.iter().any(|other| open(&other)) {
+                continue;
+            }
+            for wire in &limited {
+                send(wire, verb, &path, b"{}").refused(403, denied);
+            }
+            for wire in &unknown {
+                send(wire, verb, &path, b"{}").refused(403, denied);
+            }
+        }
+    }
+    // A token that cannot be one.
+    let long = "x".repeat(9000);
+    assert_eq!(
+        root.send("GET", "sys/mounts", &[("X-Vault-Token", "a b")], None).status,
+        200,
+        "the first of two headers counts"
+    );
+    root.with_token(&long).get("sys/mounts").fails(431);
+    root.with_token("").send("GET", "sys/mounts", &[("X-Vault-Token", "a b")], None).fails(400);
+    check_log(&server);
+
+    // And a sealed server says one thing alone.
+    server.stop();
+    server.launch();
+    for route in &routes {
+        for verb in ["read", "list", "write", "patch", "delete"] {
+            for wire in [&root, &unknown[0], &unknown[1]] {
+                send(wire, verb, &route.path("x"), b"{}").refused(503, "Vault is sealed");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_routes_of_the_seal_refuse_what_makes_no_sense() {
+    let (server, root, _) = start();
+    let anybody = root.with_token("");
+    let mut paths: Vec<&str> = vec!["sys/unseal", "sys/init", "sys/rekey/init", "sys/rekey/update", "sys/rekey/verify"];
+    paths.extend(["sys/generate-root/attempt", "sys/generate-root/update", "sys/rekey/none", "sys/generate-root/none"]);
+    let fields = [
+        "key",
+        "nonce",
+        "reset",
+        "migrate",
+        "secret_shares",
+        "secret_threshold",
+        "pgp_keys",
+        "otp",
+        "pgp_key",
+        "backup",
+        "require_verification",
+    ];
+    for path in paths {
+        for verb in ["read", "list", "patch", "delete"] {
+            check(&send(&anybody, verb, path, b"{}"), verb);
+        }
+        for body in ["[]", "7", "{", "\"x\""] {
+            let reply = send(&anybody, "write", path, body.as_bytes());
+            check(&reply, body);
+            assert!(reply.status >= 400, "{reply}: {body}");
+        }
+        for field in fields {
+            for value in values() {
+                let body = json!({ field: value }).to_string();
+                check(&send(&anybody, "write", path, body.as_bytes()), &body);
+            }
+        }
+        anybody.delete("sys/generate-root/attempt");
+    }
+    for path in ["sys/health", "sys/seal-status", "sys/leader"] {
+        for verb in ["list", "write", "patch", "delete"] {
+            send(&anybody, verb, path, b"{}").fails(405);
+        }
+    }
+    for query in
+        ["sealedcode=abc", "activecode=99999", "activecode=0", "activecode=-1", "standbyok=%00", "activecode=%ff"]
+    {
+        let reply = anybody.get(&format!("sys/health?{query}"));
+        assert!(matches!(reply.status, 200 | 400), "{reply}");
+    }
+    root.get("sys/mounts").ok();
+    check_log(&server);
+}
+
+/// Sends bytes as they are, then nothing more or, if there should be more, the end; what came back.
+fn raw(server: &Server, bytes: &[u8], ends_early: bool) -> String {
+    let address = server.address();
+    let mut stream = TcpStream::connect(address.split_once("//").unwrap().1).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    // The server may close before it has read everything.
+    let _ = stream.write_all(bytes);
+    if ends_early {
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+    }
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[test]
+fn what_is_not_http_does_no_harm() {
+    let (server, root, _) = start();
+    let token = server.root_token();
+    let rows: Vec<(Vec<u8>, &str)> = vec![
+        (b"\x16\x03\x01\x00\x05hello".to_vec(), ""),
+        (b"GET\r\n\r\n".to_vec(), "400"),
+        (b"GET /v1/sys/health\r\n\r\n".to_vec(), "400"),
+        (b"GET /v1/sys/health HTTP/9.9\r\n\r\n".to_vec(), "400"),
+        (b"GET /v1/sys/health HTTP/1.1\r\nHost\r\n\r\n".to_vec(), "400"),
+        (b"GET /v1/sys/health HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n".to_vec(), "400"),
+        (b"POST /v1/cubbyhole/x HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n{\"a\":".to_vec(), "400"),
+        (format!("POST /v1/cubbyhole/x HTTP/1.1\r\nHost: x\r\nX-Vault-Token: {token}\r\nContent-Length: 99999999999\r\n\r\n{{}}").into_bytes(), "413"),
+        (format!("POST /v1/cubbyhole/x HTTP/1.1\r\nHost: x\r\nX-Vault-Token: {token}\r\nContent-Length: 100\r\n\r\n{{\"a\":1").into_bytes(), ""),
+        (format!("POST /v1/cubbyhole/x HTTP/1.1\r\nHost: x\r\nX-Vault-Token: {token}\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n").into_bytes(), ""),
+        (format!("GET /v1/sys/health HTTP/1.1\r\nHost: x\r\nX-Long: {}\r\n\r\n", "x".repeat(100_000)).into_bytes(), "431"),
+        (format!("GET /v1/{} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", "x".repeat(100_000)).into_bytes(), "4"),
+        (format!("GET /v1/sys/health HTTP/1.1\r\nHost: x\r\n{}\r\n", "A: b\r\n".repeat(500)).into_bytes(), "431"),
+        (b"OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".to_vec(), "4"),
+        (b"CONNECT example.com:443 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".to_vec(), "4"),
+        (b"GET http://elsewhere/v1/sys/health HTTP/1.1\r\nHost: elsewhere\r\nConnection: close\r\n\r\n".to_vec(), "200"),
+    ];
+    for (bytes, status) in rows {
+        let answer = raw(&server, &bytes, status.is_empty());
+        let shown: String = String::from_utf8_lossy(&bytes).chars().take(120).collect();
+        assert!(!answer.contains(" 500 ") && !answer.contains(token), "{shown}: {answer}");
+        let line = answer.lines().next().unwrap_or_default();
+        assert!(
+            status.is_empty() || line.split(' ').nth(1).is_some_and(|code| code.starts_with(status)),
+            "{shown}: {line:?}"
+        );
+        // Half a request has done nothing.
+        root.get("cubbyhole/x").refused(404, "");
+    }
+    // A client that hangs up at once, many times.
+    for _ in 0..50 {
+        let address = server.address();
+        drop(TcpStream::connect(address.split_once("//").unwrap().1).unwrap());
+    }
+    root.get("sys/mounts").ok();
+    check_log(&server);
+}
