@@ -112,8 +112,8 @@ async fn a_write_says_what_it_replaces() {
     refused(write(json!(0)).await, mismatch);
     refused(write(json!(2)).await, mismatch);
     assert_eq!(write(json!("1")).await.unwrap().data["version"], 2);
-    refused(write(json!("x")).await, "options.cas");
-    refused(write(json!(-1)).await, "options.cas");
+    refused(write(json!("x")).await, "options");
+    refused(write(json!(-1)).await, "options");
     // Without a demand, none is needed.
     put(&mount, "a", json!({})).await;
     // The key demands it.
