@@ -1,39 +1,41 @@
 //! What the tests over the wire share.
 #![allow(dead_code, reason = "each test program uses its part")]
 
+pub(crate) mod routes;
+
 use serde_json::{Value, json};
 use testkit::{server::Server, wire::Wire};
 
-pub const PROGRAM: &str = env!("CARGO_BIN_EXE_strongroom");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_strongroom");
 
-pub fn start() -> (Server, Wire) {
+pub(crate) fn start() -> (Server, Wire) {
     let server = Server::start(PROGRAM);
     let root = Wire::new(&server, server.root_token());
     (server, root)
 }
 
 /// A token with these policies alone, made as root.
-pub fn token(root: &Wire, policies: &[&str]) -> Wire {
+pub(crate) fn token(root: &Wire, policies: &[&str]) -> Wire {
     let ask = json!({ "policies": policies, "no_default_policy": true });
     root.with_token(&root.post("auth/token/create", ask).client_token())
 }
 
-pub fn policy(root: &Wire, name: &str, text: &str) {
+pub(crate) fn policy(root: &Wire, name: &str, text: &str) {
     let reply = root.post(&format!("sys/policies/acl/{name}"), json!({ "policy": text }));
     assert!(matches!(reply.status, 200 | 204), "{reply}");
 }
 
-pub fn names(value: &Value) -> Vec<&str> {
+pub(crate) fn names(value: &Value) -> Vec<&str> {
     value.as_array().map(|list| list.iter().filter_map(Value::as_str).collect()).unwrap_or_default()
 }
 
 /// Nothing is waited for that was revoked in the background: only that it comes to pass.
-pub fn soon_refused(wire: &Wire) {
+pub(crate) fn soon_refused(wire: &Wire) {
     Server::eventually("the token is refused", || (wire.get("auth/token/lookup-self").status == 403).then_some(()));
 }
 
 /// A role of the approle method with its role id and a secret id.
-pub fn approle(root: &Wire, name: &str, policies: &str) -> (String, String) {
+pub(crate) fn approle(root: &Wire, name: &str, policies: &str) -> (String, String) {
     if root.get("sys/auth").data().get("approle/").is_none() {
         root.post("sys/auth/approle", json!({ "type": "approle" })).done();
     }
