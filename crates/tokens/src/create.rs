@@ -298,9 +298,7 @@ pub fn normalised(policies: Vec<String>, no_default: bool) -> Vec<String> {
 pub fn parse_cidrs(texts: &[String]) -> Result<Vec<IpNet>, Error> {
     let parse = |text: &String| {
         let net = text.parse::<IpNet>().or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from));
-        net.map_err(|_| {
-            Error::invalid("bound CIDRs: use addresses or CIDR blocks, such as 10.0.0.0/8")
-        })
+        net.map_err(|_| Error::invalid("bound CIDRs: use addresses or CIDR blocks, such as 10.0.0.0/8"))
     };
     texts.iter().map(parse).collect()
 }
