@@ -6,12 +6,9 @@ mod kit;
 use std::{collections::BTreeMap, os::unix::fs::PermissionsExt as _, path::Path};
 
 use serde_json::{Value, json};
-use testkit::{
-    server::Server,
-    wire::{Reply, Wire},
-};
+use testkit::server::Server;
 
-use crate::kit::{PROGRAM, approle, policy, start, token};
+use crate::kit::{approle, policy, start, token};
 
 fn entries(path: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(path).unwrap();

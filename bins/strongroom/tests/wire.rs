@@ -3,13 +3,10 @@
 
 mod kit;
 
-use serde_json::{Value, json};
-use testkit::{
-    server::Server,
-    wire::{Reply, Wire},
-};
+use serde_json::json;
+use testkit::{server::Server, wire::Wire};
 
-use crate::kit::{PROGRAM, approle, names, policy, soon_refused, start, token};
+use crate::kit::{approle, names, policy, soon_refused, start, token};
 
 #[test]
 fn replies_have_the_envelope_and_the_headers_that_clients_expect() {
