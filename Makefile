@@ -15,11 +15,11 @@ build: tools ## build the release binary, target/release/strongroom
 demo: build ## the main job, told on the terminal: a database user that lives as long as its application
 	./demo/demo.sh
 
-# All is built before the first test starts, target/debug/strongroom too, which the black box tests start. One build
-# for both: a build of the program alone would have other features, and compile most of it twice. The examples in the
-# documentation are fragments that no test runs.
+# All is built before the first test starts, target/debug/strongroom too, which the black box tests start, and the
+# examples, which --all-targets would build as tests instead. One build for all: a build of the program alone would have
+# other features, and compile most of it twice. The examples in the documentation are fragments that no test runs.
 test: tools ## run every test; they start the servers and databases they need
-	cargo test --workspace --all-targets --locked --no-fail-fast
+	cargo test --workspace --locked --no-fail-fast
 
 check: fmt lint tidy deny ## everything a change must pass besides the tests
 
