@@ -270,8 +270,7 @@ impl Manifest {
     /// Checks `text`; `file` is for the messages.
     pub fn parse(file: &Path, text: &str) -> Result<Self, Error> {
         let manifest: Self = toml::from_str(text).map_err(|error| {
-            let line = error.span().map(|span| 1 + text.get(..span.start).unwrap_or_default().matches('\n').count());
-            let place = line.map(|line| format!("line {line}: ")).unwrap_or_default();
+            let place = error.span().map(|span| place(text, span.start)).unwrap_or_default();
             Error::Syntax { file: file.to_owned(), message: format!("{place}{}", error.message()) }
         })?;
         manifest.check(file)?;
@@ -434,6 +433,17 @@ fn area<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Area, D::Error> {
     }
 }
 
+/// Where in `text` a fault begins: the line, and the key that is set there. No value is repeated: it may be a secret in the
+/// wrong place.
+fn place(text: &str, at: usize) -> String {
+    let before = text.get(..at).unwrap_or_default();
+    let line = 1 + before.matches('\n').count();
+    let start = before.rfind('\n').map_or(0, |end| end + 1);
+    let is_key = |text: &&str| text.chars().all(|c| c.is_ascii_alphanumeric() || "_-. ".contains(c));
+    let key = before.get(start..).and_then(|begun| begun.split_once('=')).map(|(key, _)| key.trim());
+    key.filter(is_key).map_or_else(|| format!("line {line}: "), |key| format!("line {line}: {key}: "))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -515,7 +525,7 @@ mod tests {
             ("[run]\nkeep_env = [\"PATH\"]", "run.keep_env"),
             ("[run]\nsignal = \"NOPE\"", "NOPE"),
             ("[run]\ngrace = \"0s\"", "run.grace"),
-            ("[run]\nstop_grace = \"soon\"", "soon"),
+            ("[run]\nstop_grace = \"soon\"", "stop_grace"),
             ("[run]\nfiles_area = \"x\"", "directory"),
             ("[run", "line 1"),
             ("x = 1", "`x`"),
