@@ -12,10 +12,11 @@
 
 mod schedule;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use clock::{Clock, Timestamp};
 use gate::{Error, MountInfo, Plan, RotationStatus, RotationTry};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use storage::{BoxFuture, Key, Scan, Store, Tx};
 use tokio::sync::Notify;
@@ -27,6 +28,8 @@ pub struct Rotations {
     store: Arc<dyn Store>,
     clock: Clock,
     wake: Notify,
+    /// How many rotations of each mount are under way.
+    busy: Mutex<HashMap<String, usize>>,
 }
 
 /// A planned rotation, as stored.
@@ -57,12 +60,14 @@ const LONGEST_RETRY: Duration = Duration::from_secs(600);
 const IDLE: Duration = Duration::from_secs(60);
 const HISTORY: usize = 20;
 const PAGE: usize = 128;
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 64;
+/// How many of these one mount may take, so that a target that hangs does not hold up the others.
+const AT_ONCE_PER_MOUNT: usize = 4;
 
 impl Rotations {
     /// The rotations in `store`. Nothing is read.
     pub fn new(store: Arc<dyn Store>, clock: Clock) -> Arc<Self> {
-        Arc::new(Self { store, clock, wake: Notify::new() })
+        Arc::new(Self { store, clock, wake: Notify::new(), busy: Mutex::default() })
     }
 
     /// Plans, changes or (with `None`) ends a rotation, as part of `tx`.
@@ -182,12 +187,19 @@ impl Rotations {
                 if at > now {
                     return Ok(clock::between(now, at).min(IDLE));
                 }
+                if self.is_crowded(mount) {
+                    continue;
+                }
                 let Ok(slot) = Arc::clone(slots).acquire_owned().await else { return Ok(IDLE) };
                 // The claim moves the entry into the future, so the next pass does not meet it again.
                 let Some(item) = self.claim(at, mount, id).await? else { continue };
                 let (rotations, rotate) = (Arc::clone(self), Arc::clone(rotate));
+                *self.busy.lock().entry(item.mount.clone()).or_default() += 1;
                 tokio::spawn(async move {
-                    rotations.attempt(&*rotate, item).await;
+                    rotations.attempt(&*rotate, &item).await;
+                    rotations.leave(&item.mount);
+                    // What its mount was too busy for is looked at now.
+                    rotations.wake();
                     drop(slot);
                 });
             }
@@ -198,15 +210,37 @@ impl Rotations {
         }
     }
 
+    fn is_crowded(&self, mount: &str) -> bool {
+        self.busy.lock().get(mount).is_some_and(|busy| *busy >= AT_ONCE_PER_MOUNT)
+    }
+
+    fn leave(&self, mount: &str) {
+        let mut busy = self.busy.lock();
+        if let Some(count) = busy.get_mut(mount) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                busy.remove(mount);
+            }
+        }
+    }
+
     /// Takes a due rotation for this task; `None` if it changed or another was quicker.
     async fn claim(&self, at: Timestamp, mount: &str, id: &str) -> Result<Option<Item>, Error> {
         let tx = Tx::new(Arc::clone(&self.store));
         let item: Option<Item> = tx.get_json(&item_key(mount, id)).await?;
         tx.delete(due_key(at, mount, id));
         let mut claimed = None;
-        if let Some(mut item) = item.filter(|item| item.due.is_some_and(|due| rounded(due) == at)) {
+        if let Some(mut item) = item {
+            if item.due.is_none_or(|due| rounded(due) != at) {
+                // A stale entry of the index: the item says when it is due.
+                self.put(&tx, &item)?;
+                tx.commit().await?;
+                return Ok(None);
+            }
             let now = self.clock.now();
-            if schedule::missed_window(&item.plan, at, now) {
+            // The very first may be asked for at any time.
+            let first = item.plan.first_now && item.status.last.is_none();
+            if !first && schedule::missed_window(&item.plan, now) {
                 item.status.next = next_after(&item.plan, now);
                 item.due = item.status.next;
             } else {
@@ -222,8 +256,8 @@ impl Rotations {
         }
     }
 
-    async fn attempt(&self, rotate: &dyn Rotate, item: Item) {
-        let result = tokio::time::timeout(PATIENCE, rotate.rotate(&item)).await;
+    async fn attempt(&self, rotate: &dyn Rotate, item: &Item) {
+        let result = tokio::time::timeout(PATIENCE, rotate.rotate(item)).await;
         let outcome = match result {
             Ok(Ok(true)) => Some(Ok(())),
             Ok(Ok(false)) => None,
@@ -233,10 +267,9 @@ impl Rotations {
         if let Some(Err(why)) = &outcome {
             tracing::warn!(mount = item.mount, id = item.id, why, "a rotation failed; the old value stays in force");
         }
-        if let Err(error) = self.settle(&item, outcome).await {
+        if let Err(error) = self.settle(item, outcome).await {
             tracing::warn!(mount = item.mount, id = item.id, %error, "the outcome of a rotation could not be stored");
         }
-        self.wake.notify_one();
     }
 
     async fn settle(&self, claimed: &Item, outcome: Option<Result<(), String>>) -> Result<(), Error> {
@@ -244,8 +277,8 @@ impl Rotations {
             let tx = Tx::new(Arc::clone(&self.store));
             let key = item_key(&claimed.mount, &claimed.id);
             let Some(mut item) = tx.get_json::<Item>(&key).await? else { return Ok(()) };
-            if item.due != claimed.due {
-                // The engine has planned anew meanwhile.
+            if item.due != claimed.due && tries(&item) != tries(claimed) {
+                // The engine has recorded this rotation by itself.
                 return Ok(());
             }
             if let Some(due) = item.due {
@@ -296,6 +329,12 @@ impl Rotations {
         }
         Ok(())
     }
+}
+
+/// Tells whether a try was recorded in between.
+fn tries(item: &Item) -> (Option<Timestamp>, u32, Option<Timestamp>) {
+    let status = &item.status;
+    (status.last, status.failures, status.history.first().map(|newest| newest.at))
 }
 
 trait NewStatus {

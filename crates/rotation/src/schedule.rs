@@ -47,9 +47,14 @@ pub fn next_after(plan: &Plan, start: Timestamp) -> Option<Timestamp> {
     cron.find_next_occurrence(&start, false).ok().map(|next| next.timestamp())
 }
 
-/// Whether a scheduled rotation comes too late: outside its window it waits for its next time.
-pub(crate) fn missed_window(plan: &Plan, due: Timestamp, now: Timestamp) -> bool {
-    plan.schedule.is_some() && plan.window.is_some_and(|window| clock::between(due, now) > window)
+/// Whether a scheduled rotation comes too late: outside its window it waits for its next time. Counted from the time of
+/// the schedule, so that a rotation that fails is not tried on and on behind its window.
+pub(crate) fn missed_window(plan: &Plan, now: Timestamp) -> bool {
+    let Some((text, window)) = plan.schedule.as_deref().zip(plan.window) else { return false };
+    let Ok(cron) = parse(text) else { return false };
+    let start = now.to_zoned(jiff::tz::TimeZone::UTC);
+    let last = cron.find_previous_occurrence(&start, true);
+    last.is_ok_and(|last| clock::between(last.timestamp(), now) > window)
 }
 
 fn parse(text: &str) -> Result<Cron, Error> {
@@ -93,7 +98,9 @@ mod tests {
         assert!(check_plan(&short).is_err());
         let late = Plan { window: Some(hour), ..plan("0 0 * * *") };
         let due: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
-        assert!(!missed_window(&late, due, clock::after(due, hour)));
-        assert!(missed_window(&late, due, clock::after(due, hour * 2)));
+        assert!(!missed_window(&late, due));
+        assert!(!missed_window(&late, clock::after(due, hour)));
+        assert!(missed_window(&late, clock::after(due, hour * 2)));
+        assert!(!missed_window(&late, clock::after(due, hour * 24)));
     }
 }
