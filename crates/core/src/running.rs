@@ -146,7 +146,8 @@ impl Running {
 
     async fn try_remove(&self, mounted: &Mounted) -> Result<bool, Error> {
         self.rotations.forget_mount(&mounted.info.uuid).await?;
-        let mut left = false;
+        // What came in before the mount was taken out of the routes may still write, and lease.
+        let mut left = mounted.is_in_use();
         for path in std::iter::once(&mounted.entry.path).chain(&mounted.entry.former_paths) {
             if mounted.info.class == MountClass::Auth {
                 left |= self.tokens.revoke_logins(path, &mounted.info.uuid).await?;
@@ -201,7 +202,12 @@ impl Running {
     }
 
     async fn revoke_lease(self: &Arc<Self>, record: &leases::Record) -> Outcome {
-        let Some(mounted) = self.mounts.by_uuid(&record.mount) else { return Outcome::NoMount };
+        let Some(mounted) = self.mounts.by_uuid(&record.mount) else {
+            return match self.mounts.is_left_out(&record.mount) {
+                true => Outcome::Failed(LEFT_OUT.to_owned()),
+                false => Outcome::NoMount,
+            };
+        };
         let tx = Tx::new(self.store());
         let view = tx.view(Arc::clone(&mounted.prefix));
         let call = leases::revocation(record, Arc::clone(&mounted.info), view, self.services());
@@ -237,7 +243,12 @@ impl Running {
     }
 
     async fn rotate(self: &Arc<Self>, item: &rotation::Item) -> Result<bool, Error> {
-        let Some(mounted) = self.mounts.by_uuid(&item.mount) else { return Ok(false) };
+        let Some(mounted) = self.mounts.by_uuid(&item.mount) else {
+            return match self.mounts.is_left_out(&item.mount) {
+                true => Err(Error::Unavailable(LEFT_OUT.to_owned())),
+                false => Ok(false),
+            };
+        };
         let tx = Tx::new(self.store());
         let call = RotateCall {
             id: item.id.clone(),
@@ -302,6 +313,7 @@ impl rotation::Rotate for Background {
 
 /// How often it is looked whether the barrier's key has to be replaced.
 const UPKEEP: Duration = Duration::from_secs(60);
+const LEFT_OUT: &str = "the mount is of a kind that this version does not know";
 
 fn builtins(system: System, tokens: &Arc<Tokens>, liveness: &Arc<Liveness>) -> Vec<Builtin> {
     let token = TokenEngine::new(Arc::clone(tokens), Arc::clone(liveness));

@@ -11,6 +11,7 @@ use gate::{
     Authenticate, Authorise, Caller, Decision, Endpoint, Error, IntentSpec, LeaseCall, LeaseId, MountInfo, Plan,
     Refusal, Request, RotationStatus, Route, Rule, Services, Target, TokenId,
 };
+use mounts::InUse;
 use parking_lot::Mutex;
 use policy::{Acl, Ask, RequestParameters};
 use secret::{SecretBytes, SecretString};
@@ -25,6 +26,8 @@ pub(crate) struct RequestServices {
     intents: Mutex<Vec<LeaseId>>,
     spent: OnceLock<TokenId>,
     planned: AtomicBool,
+    /// Holds the mount back from being removed while the request is under way.
+    in_use: OnceLock<InUse>,
 }
 
 impl RequestServices {
@@ -35,6 +38,7 @@ impl RequestServices {
             intents: Mutex::default(),
             spent: OnceLock::new(),
             planned: AtomicBool::new(false),
+            in_use: OnceLock::new(),
         })
     }
 
@@ -181,9 +185,11 @@ impl Route for Router<'_> {
         if request.verb == api::Verb::Write && request.path.is_folder() {
             return Err(Error::invalid("cannot write to a path ending in '/'"));
         }
-        let Some((mounted, local)) = self.running.mounts.find(path) else {
+        let Some((mounted, local, in_use)) = self.running.mounts.enter(path) else {
             return Err(Error::NoRoute(format!("no handler for route \"{path}\". route entry not found.")));
         };
+        // A request finds its mount once.
+        let _ = self.services.in_use.set(in_use);
         Ok(Target {
             info: Arc::clone(&mounted.info),
             backend: Arc::clone(&mounted.backend),

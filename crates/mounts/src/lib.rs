@@ -6,7 +6,14 @@
 
 mod entry;
 
-use std::{collections::BTreeMap, collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use clock::Clock;
@@ -50,6 +57,8 @@ impl Default for Limits {
 struct Table {
     by_path: HashMap<Arc<str>, Arc<Mounted>>,
     by_uuid: HashMap<Arc<str>, Arc<Mounted>>,
+    /// The paths of the mounts, by uuid, whose kind this build does not know.
+    left_out: HashMap<String, Arc<str>>,
 }
 
 /// A mount with its engine.
@@ -64,6 +73,30 @@ pub struct Mounted {
     pub prefix: Arc<str>,
     /// Whether it is part of the program.
     pub builtin: bool,
+    /// How many requests it is answering.
+    requests: Arc<AtomicUsize>,
+}
+
+/// A request that a mount answers, for as long as this value lives.
+#[derive(Debug)]
+pub struct InUse(Arc<AtomicUsize>);
+
+impl Mounted {
+    fn enter(&self) -> InUse {
+        self.requests.fetch_add(1, Ordering::SeqCst);
+        InUse(Arc::clone(&self.requests))
+    }
+
+    /// Whether requests are under way that came in before the mount was taken out of the routes, or still come in.
+    pub fn is_in_use(&self) -> bool {
+        self.requests.load(Ordering::SeqCst) > 0
+    }
+}
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 /// A mount that is part of the program.
@@ -121,10 +154,13 @@ impl Mounts {
             table.insert(mounts.mounted_builtin(entry, builtin));
         }
         for entry in stored {
-            let path = entry.path.clone();
+            let (uuid, path) = (entry.uuid.clone(), entry.path.clone());
             match mounts.mounted(entry) {
                 Some(mounted) => table.insert(mounted),
-                None => tracing::error!(path, "a mount is of a kind that this version does not know; it is left out"),
+                None => {
+                    tracing::error!(path, "a mount is of a kind that this version does not know; it is left out");
+                    table.left_out.insert(uuid, path.into());
+                }
             }
         }
         mounts.table.store(Arc::new(table));
@@ -142,6 +178,25 @@ impl Mounts {
         }
         // A path that names the mount itself without its slash.
         table.by_path.get(format!("{path}/").as_str()).map(|mounted| (Arc::clone(mounted), ""))
+    }
+
+    /// Like [`Mounts::find`], and counts the request as one of the mount's until the last value is dropped.
+    pub fn enter<'a>(&self, path: &'a str) -> Option<(Arc<Mounted>, &'a str, InUse)> {
+        loop {
+            let (mounted, rest) = self.find(path)?;
+            let in_use = mounted.enter();
+            // One that was taken out of the routes before it was entered may be removed already.
+            let still = self.table.load().by_path.get(&mounted.info.path).cloned();
+            if still.is_some_and(|still| Arc::ptr_eq(&still.requests, &mounted.requests)) {
+                return Some((mounted, rest, in_use));
+            }
+        }
+    }
+
+    /// Whether there is a mount with this id whose kind this build does not know. What it leased and planned is kept
+    /// for a build that does.
+    pub fn is_left_out(&self, uuid: &str) -> bool {
+        self.table.load().left_out.contains_key(uuid)
     }
 
     /// The mount with this unchanging id, also one that is being removed.
@@ -224,6 +279,7 @@ impl Mounts {
             backend: Arc::clone(&mounted.backend),
             prefix: Arc::clone(&mounted.prefix),
             builtin: mounted.builtin,
+            requests: Arc::clone(&mounted.requests),
         });
         self.change(|table| table.insert(Arc::clone(&tuned)));
         Ok(())
@@ -243,7 +299,8 @@ impl Mounts {
         entry.former_paths.retain(|path| *path != entry.path && *path != from);
         entry.former_paths.push(from);
         self.save(&entry).await?;
-        let moved = self.mounted(entry).ok_or_else(|| Error::internal("a kind just used is not known"))?;
+        let moved = self.opened(entry, Arc::clone(&mounted.requests));
+        let moved = moved.ok_or_else(|| Error::internal("a kind just used is not known"))?;
         self.change(|table| {
             table.by_path.remove(&mounted.info.path);
             table.insert(moved);
@@ -318,7 +375,11 @@ impl Mounts {
 
     fn check_free(&self, path: &str) -> Result<(), Error> {
         let table = self.table.load();
-        let clash = table.by_path.keys().find(|other| path.starts_with(&***other) || other.starts_with(path));
+        let clash = table
+            .by_path
+            .keys()
+            .chain(table.left_out.values())
+            .find(|other| path.starts_with(&***other) || other.starts_with(path));
         match clash {
             None => Ok(()),
             Some(other) if **other == *path => Err(Error::invalid(format!("path is already in use at {path}"))),
@@ -380,15 +441,26 @@ impl Mounts {
         let info = Arc::new(entry.info(builtin.kind, self.limits));
         // Parts of the program share the top of the store; they name their own keys in full.
         let prefix = if builtin.kind == "cubbyhole" { "cubbyhole/" } else { "sys/" };
-        Arc::new(Mounted { entry, info, backend: builtin.backend, prefix: prefix.into(), builtin: true })
+        Arc::new(Mounted {
+            entry,
+            info,
+            backend: builtin.backend,
+            prefix: prefix.into(),
+            builtin: true,
+            requests: Arc::default(),
+        })
     }
 
     fn mounted(&self, entry: Entry) -> Option<Arc<Mounted>> {
+        self.opened(entry, Arc::default())
+    }
+
+    fn opened(&self, entry: Entry, requests: Arc<AtomicUsize>) -> Option<Arc<Mounted>> {
         let kind = self.kinds.iter().find(|kind| kind.name == entry.kind && kind.class.as_str() == entry.class)?;
         let info = Arc::new(entry.info(kind.name, self.limits));
         let backend = kind.open(Opening { mount: Arc::clone(&info), clock: self.clock.clone() });
         let prefix = format!("mount/{}/", entry.uuid).into();
-        Some(Arc::new(Mounted { entry, info, backend, prefix, builtin: false }))
+        Some(Arc::new(Mounted { entry, info, backend, prefix, builtin: false, requests }))
     }
 
     fn mounted_with(&self, entry: Entry, before: &Mounted) -> Arc<Mounted> {
@@ -398,6 +470,7 @@ impl Mounts {
             backend: Arc::clone(&before.backend),
             prefix: Arc::clone(&before.prefix),
             builtin: before.builtin,
+            requests: Arc::clone(&before.requests),
         })
     }
 }
