@@ -1,6 +1,6 @@
 //! What a policy says that its author probably did not mean.
 
-use std::{collections::HashMap, fmt};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use crate::{Capability, Policy, Rule, pattern::Pattern};
 
@@ -41,6 +41,7 @@ pub fn lint(policy: &Policy, mounts: impl Fn(&str) -> Option<MountKind>) -> Vec<
         capabilities(rule, &mut messages);
         values(rule, &mut messages);
         kv_v2(rule, &mounts, &mut messages);
+        shadowed(rule, policy.rules(), &mut messages);
         match first_lines.get(rule.path.as_str()) {
             Some(first) => messages.push(repeated(first, rule)),
             None => drop(first_lines.insert(&rule.path, rule)),
@@ -122,6 +123,45 @@ fn repeated(first: &Rule, again: &Rule) -> String {
         _ => format!("this path stands on line {line} too; the blocks are merged"),
     }
 }
+
+/// A `deny` says nothing about a path that a more specific rule decides on, however much it looks like it.
+fn shadowed(rule: &Rule, rules: &[Arc<Rule>], messages: &mut Vec<String>) {
+    if !rule.capabilities.denies() || rules.len() > MOST_COMPARED {
+        return;
+    }
+    let granting = |other: &&Arc<Rule>| other.capabilities.grants() && covers(&rule.path, &other.path);
+    if let Some(other) = rules.iter().find(granting) {
+        messages.push(format!(
+            "this 'deny' does not reach {:?} on line {}, which is more specific and grants: put 'deny' there, or remove it",
+            other.path, other.line
+        ));
+    }
+}
+
+/// Whether every path that `narrow` matches is matched by `wide` too, and the two are not the same.
+fn covers(wide: &str, narrow: &str) -> bool {
+    let Pattern::Wild { text: wide_text, open } = Pattern::new(wide) else { return false };
+    if wide == narrow {
+        return false;
+    }
+    let (narrow_text, narrow_open) = match Pattern::new(narrow) {
+        Pattern::Exact(text) => (text, false),
+        Pattern::Wild { text, open } => (text, open),
+    };
+    let (wide, narrow): (Vec<&str>, Vec<&str>) = (wide_text.split('/').collect(), narrow_text.split('/').collect());
+    let fits = |(wide, narrow): (&&str, &&str)| *wide == "+" && !narrow.is_empty() || wide == narrow;
+    match (open, wide.split_last()) {
+        (true, Some((last, firsts))) => {
+            let next = narrow.get(firsts.len());
+            let in_last = |next: &&str| if *last == "+" { !next.is_empty() } else { next.starts_with(last) };
+            narrow.len() >= wide.len() && firsts.iter().zip(&narrow).all(fits) && next.is_some_and(in_last)
+        }
+        _ => !narrow_open && wide.len() == narrow.len() && wide.iter().zip(&narrow).all(fits),
+    }
+}
+
+/// With more rules than this in a policy, rules are not compared with each other: that takes the square of their number.
+const MOST_COMPARED: usize = 2_000;
 
 /// The first segments of the paths that a versioned key-value engine has.
 const KV_V2: [&str; 7] = ["config", "data", "delete", "destroy", "metadata", "subkeys", "undelete"];

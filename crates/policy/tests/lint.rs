@@ -95,3 +95,37 @@ fn repeated_paths_are_remarked_on_where_they_stand() {
         assert!(warnings[0].to_string().ends_with(expected), "{}", warnings[0]);
     }
 }
+
+#[test]
+fn a_deny_that_a_more_specific_rule_overrides_is_remarked_on() {
+    // The path of a `deny`, the path of a rule that grants, and whether the latter takes something from the former.
+    let table = [
+        ("a/*", "a/b", true),
+        ("a/*", "a/b/c*", true),
+        ("a/*", "a/", true),
+        ("a/b*", "a/bc", true),
+        ("a/b*", "a/c", false),
+        ("a/b*", "a/*", false),
+        ("a/+/c", "a/b/c", true),
+        ("a/+/c", "a/b/d", false),
+        ("a/+/c", "a/b/c*", false),
+        ("a/+/*", "a/b/c", true),
+        ("a/+/*", "a//c", false),
+        ("+", "a", true),
+        ("+", "a/b", false),
+        ("*", "a/+", true),
+        ("a", "a/b", false),
+    ];
+    for (deny, grant, expected) in table {
+        let text = format!("path \"{deny}\" {{ policy = \"deny\" }}\npath \"{grant}\" {{ capabilities = [\"read\"] }}");
+        let policy = Policy::parse("p", &text).unwrap();
+        let remarks = lint(&policy, |_| None);
+        let found = remarks.iter().any(|remark| remark.line == 1 && remark.message.contains("does not reach"));
+        assert_eq!(found, expected, "{deny} {grant}: {remarks:?}");
+        if expected {
+            let acl = policy::Acl::compile(&[std::sync::Arc::new(policy)], None);
+            let path = grant.trim_end_matches('*').replace('+', "x");
+            assert!(acl.allows(&path, api::Operation::Read), "{deny} {grant}: the rule does grant");
+        }
+    }
+}
