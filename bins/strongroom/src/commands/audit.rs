@@ -6,6 +6,8 @@ mod list;
 mod query;
 mod verify;
 
+pub(crate) use query::{rules, who};
+
 use crate::{failure::Outcome, session::Session};
 
 /// Manage audit devices, ask and verify the journal

@@ -45,7 +45,8 @@ async fn of_accessor(cx: Cx<System>, (): (), ask: Ask) -> Result<Answer, Error> 
     answer(&cx, &ask, &all(&record), &record.entity_id).await
 }
 
-fn all(record: &tokens::Record) -> Vec<String> {
+/// The names of all policies of a token.
+pub(super) fn all(record: &tokens::Record) -> Vec<String> {
     record.policies.iter().chain(&*record.identity_policies).cloned().collect()
 }
 

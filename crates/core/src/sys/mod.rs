@@ -2,6 +2,7 @@
 
 mod audit;
 mod capabilities;
+mod explain;
 mod internal;
 mod journal;
 mod leases;
@@ -53,6 +54,7 @@ impl Engine for System {
         let routes = remount::routes(routes);
         let routes = policies::routes(routes);
         let routes = capabilities::routes(routes);
+        let routes = explain::routes(routes);
         let routes = leases::routes(routes);
         let routes = audit::routes(routes);
         let routes = journal::routes(routes);

@@ -200,7 +200,8 @@ fn row(record: &Json) -> Vec<String> {
     ]
 }
 
-fn who(auth: &Json, request: &Json, response: &Json) -> String {
+/// The best name for whoever asked, and the address.
+pub(crate) fn who(auth: &Json, request: &Json, response: &Json) -> String {
     let login = response.get("auth").unwrap_or(&Json::Null);
     let names = [
         auth.text_at("display_name"),
@@ -218,7 +219,7 @@ fn who(auth: &Json, request: &Json, response: &Json) -> String {
 }
 
 /// `policy:line path` of each rule that decided.
-fn rules(auth: &Json) -> String {
+pub(crate) fn rules(auth: &Json) -> String {
     let results = auth.get("policy_results").and_then(|results| results.get("granting_policies"));
     let rules = results.map(Json::items).unwrap_or_default().iter().map(|rule| {
         let line = rule.integer_at("line");

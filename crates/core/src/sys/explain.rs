@@ -1,0 +1,145 @@
+//! `sys/policies/explain`: what the policies say about a request, and by which rules, without making it.
+
+use api::{CommaList, Operation, ReqPath, Ttl, Verb};
+use engine::Data;
+use gate::{Error, Matched};
+use policy::{Ask, RequestParameters};
+use secret::SecretString;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{Cx, Routes, System, capabilities::all, running};
+use crate::running::Running;
+
+pub(super) fn routes(routes: Routes<System>) -> Routes<System> {
+    routes.on(Verb::Write, "policies/explain", "Show what policies say about a request, and why.", explain)
+}
+
+/// A request that is not made: who, what, where. Without `token`, `accessor` and `policies`, the caller is meant.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Question {
+    path: String,
+    operation: String,
+    token: Option<SecretString>,
+    accessor: String,
+    policies: CommaList,
+    parameters: Option<Box<RawValue>>,
+    wrap_ttl: Ttl,
+}
+
+#[derive(Serialize)]
+struct Explanation {
+    allowed: bool,
+    reason: String,
+    operation: &'static str,
+    path: String,
+    mount: String,
+    sudo_required: bool,
+    policies: Vec<String>,
+    entity_id: String,
+    capabilities: Vec<&'static str>,
+    rules: Vec<Shown>,
+}
+
+/// A rule that has a say in the decision.
+#[derive(Serialize)]
+struct Shown {
+    policy: String,
+    path: String,
+    line: u32,
+    capabilities: Vec<&'static str>,
+}
+
+async fn explain(cx: Cx<System>, (): (), question: Question) -> Result<Data<Explanation>, Error> {
+    let running = running(&cx)?;
+    let operation = operation(&question.operation)?;
+    let path = path(&question.path)?;
+    let (policies, entity_id) = subject(&cx, &running, &question).await?;
+    let acl = running.policies.of(&policies, &entity_id).await?;
+    let (mount, sudo_required) = route(&running, &path, operation);
+    let body = question.parameters.as_ref().map_or("", |parameters| parameters.get());
+    let parameters = RequestParameters { body: body.as_bytes(), query: &[] };
+    let mut ask = Ask::new(path.as_str(), operation);
+    ask.parameters = Some(&parameters);
+    ask.sudo_required = sudo_required;
+    ask.wrap_ttl = question.wrap_ttl.set();
+    let decision = acl.decide(&ask);
+    let shown = |rule: &policy::RuleRef| Shown {
+        policy: rule.policy.as_str().to_owned(),
+        path: rule.path.to_string(),
+        line: rule.line,
+        capabilities: rule.capabilities.names(),
+    };
+    Ok(Data(Explanation {
+        allowed: decision.allowed,
+        reason: decision.reason_text(),
+        operation: operation.as_str(),
+        mount,
+        sudo_required,
+        capabilities: acl.capabilities(path.as_str()),
+        rules: decision.rules().iter().map(shown).collect(),
+        path: path.as_str().to_owned(),
+        policies,
+        entity_id,
+    }))
+}
+
+fn operation(name: &str) -> Result<Operation, Error> {
+    Ok(match name {
+        "create" => Operation::Create,
+        "delete" => Operation::Delete,
+        "list" => Operation::List,
+        "patch" => Operation::Patch,
+        "" | "read" => Operation::Read,
+        "update" | "write" => Operation::Update,
+        _ => return Err(Error::invalid("operation: use create, read, update, patch, delete or list")),
+    })
+}
+
+fn path(text: &str) -> Result<ReqPath, Error> {
+    let text = text.trim_start_matches('/');
+    if text.is_empty() {
+        return Err(Error::invalid("path: missing; give the path of the request, as it stands behind /v1/"));
+    }
+    ReqPath::new(text).map_err(|why| Error::invalid(format!("path: {why}")))
+}
+
+/// The policies that count, and the entity that their templates are about.
+async fn subject(cx: &Cx<System>, running: &Running, question: &Question) -> Result<(Vec<String>, String), Error> {
+    let given = [question.token.is_some(), !question.accessor.is_empty(), !question.policies.is_empty()];
+    if given.into_iter().filter(|given| *given).count() > 1 {
+        return Err(Error::invalid("give only one of token, accessor and policies"));
+    }
+    if !question.policies.is_empty() {
+        let known = question.policies.iter().map(|name| name.trim().to_lowercase());
+        return Ok((known.collect(), String::new()));
+    }
+    if let Some(token) = &question.token {
+        let found = running.tokens.lookup(token).await?;
+        let (_, record) = found.ok_or_else(|| Error::invalid("token: there is no such token, or it has ended"))?;
+        return Ok((all(&record), record.entity_id.to_string()));
+    }
+    if !question.accessor.is_empty() {
+        let unknown = || Error::invalid("accessor: no token has it");
+        let id = running.tokens.by_accessor(&question.accessor).await?.ok_or_else(unknown)?;
+        let record = running.tokens.find(&id).await?.ok_or_else(unknown)?;
+        return Ok((all(&record), record.entity_id.to_string()));
+    }
+    let caller = cx.holder()?;
+    Ok((caller.policies(), caller.entity_id.to_string()))
+}
+
+/// The mount of a path, and whether its route asks for `sudo` too.
+fn route(running: &Running, path: &ReqPath, operation: Operation) -> (String, bool) {
+    let Some((mounted, local)) = running.mounts.find(path.as_str()) else { return (String::new(), false) };
+    let verb = match operation {
+        Operation::Create | Operation::Update => Verb::Write,
+        Operation::Delete => Verb::Delete,
+        Operation::List => Verb::List,
+        Operation::Patch => Verb::Patch,
+        Operation::Read => Verb::Read,
+    };
+    let sudo = matches!(mounted.backend.matches(verb, local), Matched::Found(endpoint) if endpoint.sudo);
+    (mounted.info.path.to_string(), sudo)
+}
