@@ -1,5 +1,6 @@
 //! The commands: one file each, groups in folders.
 
+mod apply;
 mod audit;
 mod auth;
 mod completion;
@@ -60,6 +61,7 @@ pub(crate) enum Ask {
     Audit(audit::Audit),
     #[command(subcommand)]
     Rotation(rotation::Rotation),
+    Apply(apply::Apply),
     Status(status::Status),
     #[command(subcommand)]
     Operator(operator::Operator),
@@ -89,6 +91,7 @@ impl Ask {
             Self::Lease(command) => command.run(session).await,
             Self::Audit(command) => command.run(session).await,
             Self::Rotation(command) => command.run(session).await,
+            Self::Apply(command) => command.run(session).await,
             Self::Status(command) => command.run(session).await,
             Self::Operator(command) => command.run(session).await,
             Self::Unwrap(command) => command.run(session).await,

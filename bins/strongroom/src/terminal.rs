@@ -157,6 +157,19 @@ impl Terminal {
         Ok(SecretString::new(answer.trim().to_owned()))
     }
 
+    /// Asks a question that is no secret, of a person at a terminal; gives the answer without blanks around it.
+    pub(crate) fn ask(&self, question: &str, remedy: &str) -> Result<String, Failure> {
+        if self.non_interactive || !std::io::stdin().is_terminal() {
+            return Err(Failure::local(format!("there is nobody to ask: {remedy}")));
+        }
+        let failed = |error: std::io::Error| Failure::local(format!("cannot ask: {error}; {remedy}"));
+        let mut err = std::io::stderr().lock();
+        err.write_all(question.as_bytes()).and_then(|()| err.flush()).map_err(failed)?;
+        let mut answer = String::new();
+        std::io::stdin().read_line(&mut answer).map_err(failed)?;
+        Ok(answer.trim().to_owned())
+    }
+
     fn say(&self, colour: &str, text: &str) {
         let mut err = std::io::stderr().lock();
         // Nobody can be told when standard error is gone.
