@@ -51,6 +51,8 @@ pub(crate) struct Writer {
     deleted: bool,
     /// Whether it is being given back, a step at a time.
     reclaiming: bool,
+    /// Pages were given back, and the file is not shorter yet.
+    owed: bool,
     idle: Duration,
 }
 
@@ -89,6 +91,7 @@ impl Writer {
             checkpoint_at,
             deleted,
             reclaiming: false,
+            owed: false,
             idle,
         })
     }
@@ -198,18 +201,22 @@ impl Writer {
 
     /// Writes the log back into the file, so that it can begin anew. Readers do not wait for it, nor it for them: what
     /// they still need it leaves in the log.
-    fn checkpoint(&mut self) {
+    ///
+    /// Gives whether all of it is written back.
+    fn checkpoint(&mut self) -> bool {
         match self.connection.wal_checkpoint_v2(DEFAULT_NAME, CheckpointMode::PASSIVE) {
             Ok((in_log, done)) => {
                 let left = if done < in_log { in_log } else { 0 };
                 self.log.store(left, Ordering::Relaxed);
                 self.checkpoint_at = left.saturating_add(CHECKPOINT_PAGES);
                 self.shared.counters.checkpoints.fetch_add(1, Ordering::Relaxed);
+                left == 0
             }
             Err(error) => {
                 // Nothing is lost: it all stands in the log, which grows until a later try succeeds.
                 tracing::warn!(%error, file = %self.shared.file.display(), "could not write back the log");
                 self.checkpoint_at = self.log.load(Ordering::Relaxed).saturating_add(CHECKPOINT_PAGES);
+                false
             }
         }
     }
@@ -224,16 +231,14 @@ impl Writer {
             Ok(excess)
         });
         match reclaimed {
-            Ok(excess) if excess > 0 => self.reclaiming = true,
+            Ok(excess) if excess > 0 => (self.reclaiming, self.owed) = (true, true),
             Ok(_) => {
-                self.deleted = false;
-                if std::mem::take(&mut self.reclaiming) {
-                    // Only now does the file get shorter.
-                    self.checkpoint();
-                }
+                // Only with this does the file get shorter. A reader may stand in the way for the moment.
+                self.owed = self.owed && !self.checkpoint();
+                (self.deleted, self.reclaiming) = (self.owed, self.owed);
             }
             Err(error) => {
-                (self.deleted, self.reclaiming) = (false, false);
+                (self.deleted, self.reclaiming, self.owed) = (false, false, false);
                 tracing::warn!(%error, file = %self.shared.file.display(), "could not give back free space");
             }
         }

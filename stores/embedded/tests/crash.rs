@@ -8,6 +8,7 @@ use std::{
     path::Path,
     process::{Child, Command, Stdio},
     sync::Arc,
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -18,7 +19,19 @@ use store_embedded::{Embedded, OpenError, Options};
 const DIRECTORY: &str = "STRONGROOM_CRASH_DIRECTORY";
 const ROUND: &str = "STRONGROOM_CRASH_ROUND";
 
+/// Opens a store. A test beside this one may just be starting a process: until that executes its program, it holds the lock
+/// of a store that was closed meanwhile.
 fn open(path: &Path) -> Result<Arc<Embedded>, OpenError> {
+    for _ in 0..100 {
+        match open_at_once(path) {
+            Err(OpenError::Locked { .. }) => std::thread::sleep(Duration::from_millis(10)),
+            opened => return opened,
+        }
+    }
+    open_at_once(path)
+}
+
+fn open_at_once(path: &Path) -> Result<Arc<Embedded>, OpenError> {
     Embedded::open(path, Options { readers: 1, ..Options::default() })
 }
 
@@ -350,7 +363,7 @@ fn paths_that_cannot_hold_a_store_are_refused() {
 #[test]
 fn opens_once() {
     let Some(directory) = std::env::var_os(DIRECTORY) else { return };
-    match open(Path::new(&directory)) {
+    match open_at_once(Path::new(&directory)) {
         Ok(_) => println!("told: opened"),
         Err(error) => println!("told: {error}"),
     }
