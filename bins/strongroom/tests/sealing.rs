@@ -296,6 +296,61 @@ fn key_holders_make_a_root_token_that_only_the_asker_can_read() {
     assert_eq!(anybody.get("sys/generate-root/attempt").ok()["started"], false);
 }
 
+/// A PGP key of an earlier year; `life` is how long it was good. `None` where GnuPG is not installed.
+fn old_pgp_key(life: &str) -> Option<String> {
+    let home = tempfile::tempdir().unwrap();
+    let gpg = |arguments: &[&str]| {
+        let mut command = std::process::Command::new("gpg");
+        command.arg("--homedir").arg(home.path()).args(["--batch", "--quiet", "--pinentry-mode", "loopback"]);
+        command.args(["--passphrase", "", "--faked-system-time", "20200101T000000!"]).args(arguments).output().ok()
+    };
+    let made = gpg(&["--quick-gen-key", "holder@example.com", "ed25519", "cert,sign", life])?;
+    assert!(made.status.success(), "{made:?}");
+    let listing = String::from_utf8(gpg(&["--with-colons", "--list-keys"])?.stdout).unwrap();
+    let print = listing.lines().find_map(|line| line.strip_prefix("fpr:")).unwrap().trim_matches(':').to_owned();
+    assert!(gpg(&["--quick-add-key", &print, "cv25519", "encr", life])?.status.success());
+    let key = STANDARD_NO_PAD.encode(gpg(&["--export"])?.stdout);
+    let _ = std::process::Command::new("gpgconf").arg("--homedir").arg(home.path()).args(["--kill", "all"]).output();
+    Some(key)
+}
+
+#[test]
+fn pgp_keys_that_are_good_for_nothing_get_no_shares() {
+    let (Some(expired), Some(good)) = (old_pgp_key("1y"), old_pgp_key("never")) else {
+        println!("GnuPG is not installed: nothing was tried");
+        return;
+    };
+    let server = Server::sealed(PROGRAM);
+    let wire = Wire::new(&server, "");
+    let shares = |keys: [&str; 2]| json!({ "secret_shares": 2, "secret_threshold": 2, "pgp_keys": keys });
+    for (keys, text) in [
+        ([good.as_str(), expired.as_str()], "PGP key 2: it is expired"),
+        ([expired.as_str(), good.as_str()], "PGP key 1: it is expired"),
+        ([good.as_str(), "keybase:somebody"], "PGP key 2: keybase names are not looked up"),
+        ([good.as_str(), &good[..40]], "PGP key 2: the base64 text holds no PGP public key"),
+    ] {
+        wire.post("sys/init", shares(keys)).refused(400, text);
+    }
+    // What the PGP library has to say of strange keys is not for the log: anybody could fill it.
+    wire.post("sys/init", shares([&good, "eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4"])).refused(400, "PGP key 2");
+    assert!(!server.log().contains("packet"), "{}", server.log());
+    let mut ask = json!({ "secret_shares": 1, "secret_threshold": 1, "root_token_pgp_key": expired });
+    wire.post("sys/init", ask.clone()).refused(400, "root_token_pgp_key: it is expired");
+    assert_eq!(wire.get("sys/init").ok()["initialized"], false);
+    ask["root_token_pgp_key"] = json!(good);
+    let key = texts(&wire.post("sys/init", ask).ok()["keys_base64"]).remove(0);
+    assert_eq!(give(&wire, &key).ok()["sealed"], false);
+
+    wire.post("sys/rekey/init", shares([&good, &expired])).refused(400, "PGP key 2: it is expired");
+    assert_eq!(wire.get("sys/rekey/init").ok()["started"], false);
+    wire.post("sys/generate-root/attempt", json!({ "pgp_key": expired })).refused(400, "it is expired");
+    assert_eq!(wire.get("sys/generate-root/attempt").ok()["started"], false);
+    let begun = wire.post("sys/rekey/init", shares([&good, &good])).ok();
+    assert_eq!(begun["pgp_fingerprints"].as_array().map(Vec::len), Some(2), "{begun}");
+    let done = wire.post("sys/rekey/update", json!({ "key": key, "nonce": begun["nonce"] })).ok();
+    assert_eq!((&done["complete"], &done["pgp_fingerprints"]), (&json!(true), &begun["pgp_fingerprints"]));
+}
+
 #[test]
 fn a_new_barrier_key_leaves_everything_readable() {
     let mut server = Server::start(PROGRAM);
@@ -369,4 +424,66 @@ fn nothing_on_disk_shows_a_secret() {
         }
     }
     assert!(looked_at > 4096, "only {looked_at} bytes were looked at");
+}
+
+#[test]
+fn the_routes_of_key_holders_meet_values_of_every_kind() {
+    let server = Server::start_plain(PROGRAM);
+    let wire = Wire::new(&server, "");
+    let values = [
+        json!([]),
+        json!({}),
+        json!([[1]]),
+        json!(["a", 1, null]),
+        json!(""),
+        json!("\u{0}"),
+        json!("x".repeat(3000)),
+        json!(-1),
+        json!(1.5),
+        json!(u64::MAX),
+        json!(true),
+        json!(null),
+        json!("-5s"),
+        json!(256),
+        json!("3"),
+    ];
+    let routes: [(&str, &[&str]); 7] = [
+        ("sys/init", &["secret_shares", "secret_threshold", "pgp_keys", "root_token_pgp_key", "recovery_shares"]),
+        ("sys/unseal", &["key", "reset", "migrate"]),
+        ("sys/rekey/init", &["secret_shares", "pgp_keys", "backup", "require_verification", "nonce"]),
+        ("sys/rekey/update", &["key", "nonce"]),
+        ("sys/rekey/verify", &["key", "nonce"]),
+        ("sys/generate-root/attempt", &["otp", "pgp_key", "nonce"]),
+        ("sys/generate-root/update", &["key", "nonce"]),
+    ];
+    let mut asked = 0;
+    for (path, fields) in routes {
+        for (field, value) in fields.iter().flat_map(|field| values.iter().map(move |value| (*field, value))) {
+            let body = json!({ field: value }).to_string();
+            for method in ["POST", "DELETE"] {
+                let reply = wire.send(method, path, &[], Some(body.as_bytes()));
+                assert!(matches!(reply.status, 200 | 204 | 400 | 405), "{reply}: {body}");
+                reply.must_be_lawful();
+                asked += 1;
+            }
+            // Whatever was begun by chance is given up.
+            for begun in ["sys/rekey/init", "sys/generate-root/attempt"] {
+                wire.delete(begun).done();
+            }
+        }
+        for method in ["LIST", "PUT"] {
+            assert!(wire.send(method, path, &[], Some(b"{")).status >= 400, "{method} {path}");
+        }
+        wire.send("PATCH", path, &[("Content-Type", "application/merge-patch+json")], Some(b"{}")).fails(405);
+    }
+    assert!(asked > 600, "{asked}");
+    for path in ["sys/rekey", "sys/rekey/odd", "sys/generate-root/odd/x", "sys/generate-root"] {
+        let reply = wire.get(path);
+        assert!(matches!(reply.status, 403 | 404), "{reply}");
+    }
+    // None of it did anything.
+    assert_eq!(wire.get("sys/seal-status").ok()["sealed"], false);
+    assert_eq!(wire.get("sys/rekey/init").ok()["started"], false);
+    let log = server.log();
+    assert!(!log.contains("panicked") && !log.contains("ERROR"), "{log}");
 }

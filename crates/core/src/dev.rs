@@ -26,7 +26,7 @@ impl Core {
     /// known. `root_token` is the root token's text; a random one otherwise.
     pub async fn start_dev(self: &Arc<Self>, root_token: Option<SecretString>) -> Result<DevStart, Error> {
         let shares = NewShares { secret_shares: 1, secret_threshold: 1, pgp_keys: Vec::new() };
-        let issue = seal::init(&shares).map_err(|error| Error::internal(error.to_string()))?;
+        let issue = seal::init(&shares, self.clock.now()).map_err(|error| Error::internal(error.to_string()))?;
         let record = (Key::new(seal::STORED_AT), Bytes::from(issue.stored.to_json()));
         let barrier = self.barrier();
         let wrong = |error: barrier::Error| Error::internal(error.to_string());

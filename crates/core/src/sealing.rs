@@ -197,13 +197,14 @@ impl Core {
             pgp_keys: input.pgp_keys.unwrap_or_default(),
         };
         let root_recipient = input.root_token_pgp_key.as_deref().filter(|key| !key.is_empty());
-        let root_recipient = root_recipient.map(seal::Recipient::parse).transpose();
+        let now = self.clock.now();
+        let root_recipient = root_recipient.map(|key| seal::Recipient::parse(key, now)).transpose();
         let root_recipient = root_recipient.map_err(|why| Error::invalid(format!("root_token_pgp_key: {why}")))?;
         let mut sealing = self.sealing.lock().await;
         if sealing.is_initialized() {
             return Err(Error::invalid("Vault is already initialized"));
         }
-        let issue = seal::init(&new).map_err(invalid)?;
+        let issue = seal::init(&new, now).map_err(invalid)?;
         let barrier = self.barrier();
         let record = (Key::new(seal::STORED_AT), Bytes::from(issue.stored.to_json()));
         barrier.initialize_with(&issue.root_key, vec![record]).await.map_err(barrier_error)?;
@@ -273,7 +274,7 @@ impl Core {
                     backup: input.backup.is_some_and(|flag| flag.0),
                     require_verification: input.require_verification.is_some_and(|flag| flag.0),
                 };
-                to_json(&sealing.rekey.start(&stored, &wanted).map_err(invalid)?)
+                to_json(&sealing.rekey.start(&stored, &wanted, self.clock.now()).map_err(invalid)?)
             }
             Verb::Delete => {
                 let input: NonceInput = request.body()?;
@@ -355,7 +356,7 @@ impl Core {
                     otp: input.otp.filter(|otp| !otp.is_empty()),
                     pgp_key: input.pgp_key.filter(|key| !key.is_empty()),
                 };
-                let (status, otp) = sealing.root.start(&stored, wanted).map_err(invalid)?;
+                let (status, otp) = sealing.root.start(&stored, wanted, self.clock.now()).map_err(invalid)?;
                 let (status, mut body) = to_json(&status)?;
                 if let Some(object) = body.as_object_mut() {
                     let otp = otp.map(SecretString::disclose);

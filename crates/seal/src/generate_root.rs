@@ -1,5 +1,6 @@
 //! Lets the key holders together order a new root token, hidden from those between them and whoever asked for it.
 
+use clock::Timestamp;
 use data_encoding::{BASE64, BASE64_NOPAD};
 use secret::{SecretString, Zeroizing};
 use serde::Serialize;
@@ -89,11 +90,12 @@ enum Cover {
 }
 
 impl GenerateRoot {
-    /// Begins a generation. If a one-time password was made it comes with the status; it is shown only here.
+    /// Begins a generation at the time `now`. If a one-time password was made it comes with the status; it is shown only here.
     pub fn start(
         &mut self,
         stored: &Stored,
         request: RootRequest,
+        now: Timestamp,
     ) -> Result<(RootStatus, Option<SecretString>), Error> {
         if self.0.is_some() {
             return Err(Error::RootGenerationStarted);
@@ -104,7 +106,7 @@ impl GenerateRoot {
             (Some(otp), None) if otp.len() == OTP_LENGTH => Cover::Otp(otp),
             (Some(otp), None) => return Err(Error::OtpLength { got: otp.len(), expected: OTP_LENGTH }),
             (None, Some(key)) => {
-                let recipient = Recipient::parse(&key).map_err(|reason| Error::PgpKey { position: 1, reason })?;
+                let recipient = Recipient::parse(&key, now).map_err(|reason| Error::PgpKey { position: 1, reason })?;
                 Cover::Pgp(Box::new(recipient))
             }
             (None, None) => {

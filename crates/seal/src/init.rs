@@ -1,5 +1,6 @@
 //! Makes a root key and hands it out in shares.
 
+use clock::Timestamp;
 use data_encoding::{BASE64, HEXLOWER};
 use secret::SecretString;
 
@@ -18,8 +19,9 @@ pub struct NewShares {
 
 /// Makes a new root key and splits the key that wraps it into shares. `stored` has to be stored at
 /// [`crate::STORED_AT`] together with a barrier under `root_key`; the shares go to their holders and are kept nowhere.
-pub fn init(new: &NewShares) -> Result<Issue, Error> {
-    Checked::new(new)?.issue()
+/// PGP keys must be good at the time `now`.
+pub fn init(new: &NewShares, now: Timestamp) -> Result<Issue, Error> {
+    Checked::new(new, now)?.issue()
 }
 
 /// What [`init`] makes.
@@ -82,7 +84,7 @@ pub(crate) struct Checked {
 }
 
 impl Checked {
-    pub(crate) fn new(new: &NewShares) -> Result<Self, Error> {
+    pub(crate) fn new(new: &NewShares, now: Timestamp) -> Result<Self, Error> {
         let config = Config::new(new.secret_shares, new.secret_threshold)?;
         let keys = new.pgp_keys.len();
         if keys != 0 && keys != usize::from(config.secret_shares) {
@@ -92,7 +94,7 @@ impl Checked {
             .pgp_keys
             .iter()
             .zip(1..)
-            .map(|(key, position)| Recipient::parse(key).map_err(|reason| Error::PgpKey { position, reason }));
+            .map(|(key, position)| Recipient::parse(key, now).map_err(|reason| Error::PgpKey { position, reason }));
         Ok(Self { config, recipients: recipients.collect::<Result<_, _>>()? })
     }
 

@@ -1,14 +1,15 @@
 //! A PGP public key to which shares and root tokens are encrypted. The only module that names the PGP library.
 
-use std::io::Cursor;
+use std::{borrow::Borrow, io::Cursor};
 
 use bytes::Bytes;
+use clock::Timestamp;
 use data_encoding::{BASE64, BASE64_NOPAD};
 use pgp::{
     composed::{Deserializable, MessageBuilder, SignedPublicKey, SignedPublicSubKey},
     crypto::sym::SymmetricKeyAlgorithm,
     packet::{KeyFlags, Signature, SignatureType},
-    types::{EncryptionKey, KeyDetails},
+    types::{EncryptionKey, KeyDetails, Tag},
 };
 use secret::{SecretString, Zeroizing};
 
@@ -28,14 +29,14 @@ enum Target {
 
 impl Recipient {
     /// Reads a key: armored, or base64 of the binary or armored form. It must have a part that is bound to it by a
-    /// valid signature, may encrypt, and is not revoked. The error says what is wrong with it.
-    pub fn parse(text: &str) -> Result<Self, &'static str> {
+    /// valid signature, may encrypt, and is neither revoked nor, at the time `now`, expired. The error says what is wrong with it.
+    pub fn parse(text: &str, now: Timestamp) -> Result<Self, &'static str> {
         let text = text.trim();
         if text.starts_with("keybase:") {
             return Err("keybase names are not looked up; give the key itself");
         }
         let key = if text.starts_with(ARMOR) { armored(text)? } else { encoded(text)? };
-        let target = target(&key)?;
+        let target = target(&key, now)?;
         Ok(Self { key, target })
     }
 
@@ -81,29 +82,58 @@ fn encrypt(key: &impl EncryptionKey, plain: Bytes) -> pgp::errors::Result<Vec<u8
 }
 
 /// The newest subkey that may encrypt; the primary key only if it says that it may.
-fn target(key: &SignedPublicKey) -> Result<Target, &'static str> {
+fn target(key: &SignedPublicKey, now: Timestamp) -> Result<Target, &'static str> {
     if !key.details.revocation_signatures.is_empty() {
         return Err("it is revoked");
     }
+    let (primary, own) = (&key.primary_key, own_signatures(key));
+    if is_over(primary, newest(&own), now) {
+        return Err("it is expired; give one that is still good, or the same one with a later end");
+    }
     let usable = |(_, subkey): &(usize, &SignedPublicSubKey)| may_receive(key, subkey);
-    let subkeys = key.public_subkeys.iter().enumerate().filter(usable);
-    if let Some((at, _)) = subkeys.max_by_key(|(_, subkey)| subkey.key.created_at()) {
+    let (over, good): (Vec<_>, Vec<_>) = key
+        .public_subkeys
+        .iter()
+        .enumerate()
+        .filter(usable)
+        .partition(|(_, subkey)| is_over(&subkey.key, newest(&subkey.signatures), now));
+    if let Some((at, _)) = good.into_iter().max_by_key(|(_, subkey)| subkey.key.created_at()) {
         return Ok(Target::Subkey(at));
     }
-    let primary = &key.primary_key;
-    let says_so = |signature: &Signature| encrypts(&signature.key_flags());
-    let users = key.details.users.iter().filter(|user| user.verify_bindings(primary).is_ok());
-    let mut signatures = users.flat_map(|user| &user.signatures).chain(&key.details.direct_signatures);
-    match primary.algorithm().can_encrypt() && signatures.any(says_so) {
-        true => Ok(Target::Primary),
-        false => Err("it has no valid part that may encrypt"),
+    if primary.algorithm().can_encrypt() && own.iter().any(|signature| encrypts(&signature.key_flags())) {
+        return Ok(Target::Primary);
     }
+    match over.is_empty() {
+        true => Err("it has no valid part that may encrypt"),
+        false => Err("the part of it that may encrypt is expired; give a key that is still good"),
+    }
+}
+
+/// What the key says of itself, by valid signatures: those of others prove nothing.
+fn own_signatures(key: &SignedPublicKey) -> Vec<&Signature> {
+    let primary = &key.primary_key;
+    let direct = key.details.direct_signatures.iter().filter(|signature| signature.verify_key(primary).is_ok());
+    let users = key.details.users.iter().flat_map(|user| {
+        let valid = |signature: &&Signature| signature.verify_certification(primary, Tag::UserId, &user.id).is_ok();
+        user.signatures.iter().filter(valid)
+    });
+    direct.chain(users).collect()
+}
+
+/// The signature that counts: a later one replaces what an earlier one said.
+fn newest<'s>(signatures: impl IntoIterator<Item = &'s (impl Borrow<Signature> + 's)>) -> Option<&'s Signature> {
+    signatures.into_iter().map(Borrow::borrow).max_by_key(|signature: &&Signature| signature.created())
+}
+
+/// Whether the life that `signature` gives to `key` has ended.
+fn is_over(key: &impl KeyDetails, signature: Option<&Signature>, now: Timestamp) -> bool {
+    let life = signature.and_then(Signature::key_expiration_time).map(|life| life.as_secs()).filter(|life| *life > 0);
+    life.is_some_and(|life| i64::from(key.created_at().as_secs()) + i64::from(life) <= now.as_second())
 }
 
 fn may_receive(key: &SignedPublicKey, subkey: &SignedPublicSubKey) -> bool {
     let revoked = subkey.signatures.iter().any(|signature| signature.typ() == Some(SignatureType::SubkeyRevocation));
-    let newest = subkey.signatures.iter().max_by_key(|signature| signature.created());
-    let allowed = newest.is_some_and(|signature| encrypts(&signature.key_flags()));
+    let allowed = newest(&subkey.signatures).is_some_and(|signature| encrypts(&signature.key_flags()));
     let bound = || subkey.verify_bindings(&key.primary_key).is_ok();
     subkey.key.algorithm().can_encrypt() && !revoked && allowed && bound()
 }

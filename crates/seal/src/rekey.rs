@@ -1,5 +1,6 @@
 //! Replaces the root key and all shares, by order of the holders of the present ones.
 
+use clock::Timestamp;
 use secret::SecretString;
 use serde::Serialize;
 
@@ -125,8 +126,8 @@ struct Pending {
 }
 
 impl Rekey {
-    /// Begins a rekey.
-    pub fn start(&mut self, stored: &Stored, request: &RekeyRequest) -> Result<RekeyStatus, Error> {
+    /// Begins a rekey at the time `now`.
+    pub fn start(&mut self, stored: &Stored, request: &RekeyRequest, now: Timestamp) -> Result<RekeyStatus, Error> {
         if self.0.is_some() {
             return Err(Error::RekeyStarted);
         }
@@ -135,7 +136,7 @@ impl Rekey {
         }
         self.0 = Some(Attempt {
             nonce: crypto::random::uuid(),
-            new: Checked::new(&request.shares)?,
+            new: Checked::new(&request.shares, now)?,
             backup: request.backup,
             require_verification: request.require_verification,
             ballot: Ballot::default(),

@@ -5,7 +5,13 @@ mod rekeying;
 mod root_tokens;
 
 use super::*;
+use clock::Timestamp;
 use secret::SecretString;
+
+/// A moment at which the keys of these tests are good, as they are made with the time of the machine.
+fn now() -> Timestamp {
+    clock::Clock::system().now()
+}
 
 /// A request for shares in clear.
 fn shares(secret_shares: u64, secret_threshold: u64) -> NewShares {
@@ -28,7 +34,7 @@ fn same(a: &RootKey, b: &RootKey) -> bool {
 #[test]
 fn every_shape_of_a_set_opens_with_its_threshold_and_either_spelling() {
     for (n, t) in [(1, 1), (2, 2), (3, 2), (5, 3), (5, 5), (255, 2), (255, 255)] {
-        let issue = init(&shares(n, t)).unwrap();
+        let issue = init(&shares(n, t), now()).unwrap();
         assert_eq!(issue.shares.len() as u64, n);
         let stored = Stored::from_json(&issue.stored.to_json()).unwrap();
         assert_eq!(stored, issue.stored);
@@ -48,11 +54,11 @@ fn every_shape_of_a_set_opens_with_its_threshold_and_either_spelling() {
 
 #[test]
 fn spellings_are_read_leniently() {
-    let issue = init(&shares(3, 2)).unwrap();
+    let issue = init(&shares(3, 2), now()).unwrap();
     let mut unseal = Unseal::default();
     let upper = text(format!(" {}\n", issue.shares[0].hex().expose().to_uppercase()));
     assert!(unseal.submit(&issue.stored, &upper).unwrap().is_none());
-    let single = init(&shares(1, 1)).unwrap();
+    let single = init(&shares(1, 1), now()).unwrap();
     let unpadded = text(base64(&single, 0).expose().trim_end_matches('='));
     assert!(unseal.submit(&issue.stored, &base64(&issue, 2)).unwrap().is_some());
     assert!(Unseal::default().submit(&single.stored, &unpadded).unwrap().is_some());
@@ -60,18 +66,18 @@ fn spellings_are_read_leniently() {
 
 #[test]
 fn impossible_sets_are_refused() {
-    assert_eq!(init(&shares(0, 0)).unwrap_err(), Error::SharesRange(0));
-    assert_eq!(init(&shares(0, 1)).unwrap_err(), Error::SharesRange(0));
-    assert_eq!(init(&shares(256, 3)).unwrap_err(), Error::SharesRange(256));
+    assert_eq!(init(&shares(0, 0), now()).unwrap_err(), Error::SharesRange(0));
+    assert_eq!(init(&shares(0, 1), now()).unwrap_err(), Error::SharesRange(0));
+    assert_eq!(init(&shares(256, 3), now()).unwrap_err(), Error::SharesRange(256));
     for (shares, threshold) in [(1, 0), (1, 2), (5, 0), (5, 1), (5, 6), (5, 300)] {
-        let error = init(&self::shares(shares, threshold)).unwrap_err();
+        let error = init(&self::shares(shares, threshold), now()).unwrap_err();
         assert_eq!(error, Error::Threshold { shares, threshold });
     }
 }
 
 #[test]
 fn each_wrong_share_has_its_own_error_and_leaves_the_progress() {
-    let issue = init(&shares(5, 3)).unwrap();
+    let issue = init(&shares(5, 3), now()).unwrap();
     let mut unseal = Unseal::default();
     unseal.submit(&issue.stored, &base64(&issue, 0)).unwrap();
     let nonce = unseal.status(&issue.stored).nonce;
@@ -98,7 +104,7 @@ fn each_wrong_share_has_its_own_error_and_leaves_the_progress() {
 
 #[test]
 fn mixed_up_shares_are_told_and_forgotten() {
-    let (ours, theirs) = (init(&shares(5, 3)).unwrap(), init(&shares(5, 3)).unwrap());
+    let (ours, theirs) = (init(&shares(5, 3), now()).unwrap(), init(&shares(5, 3), now()).unwrap());
     let mut unseal = Unseal::default();
     for (issue, at) in [(&ours, 0), (&ours, 1)] {
         assert!(unseal.submit(&ours.stored, &base64(issue, at)).unwrap().is_none());
@@ -113,7 +119,7 @@ fn mixed_up_shares_are_told_and_forgotten() {
 
 #[test]
 fn two_shares_with_one_coordinate_or_none_are_mixed_up() {
-    let issue = init(&shares(3, 2)).unwrap();
+    let issue = init(&shares(3, 2), now()).unwrap();
     for tamper in [|share: &mut [u8]| share[0] ^= 1, |share: &mut [u8]| share[32] = 0] {
         let mut unseal = Unseal::default();
         unseal.submit(&issue.stored, &base64(&issue, 0)).unwrap();
@@ -123,13 +129,13 @@ fn two_shares_with_one_coordinate_or_none_are_mixed_up() {
         assert_eq!(unseal.submit(&issue.stored, &twisted).unwrap_err(), Error::SharesMixed);
     }
     // A wrong single key is found out in the same way.
-    let (single, other) = (init(&shares(1, 1)).unwrap(), init(&shares(1, 1)).unwrap());
+    let (single, other) = (init(&shares(1, 1), now()).unwrap(), init(&shares(1, 1), now()).unwrap());
     assert_eq!(Unseal::default().submit(&single.stored, &base64(&other, 0)).unwrap_err(), Error::SharesMixed);
 }
 
 #[test]
 fn a_reset_forgets_the_shares() {
-    let issue = init(&shares(2, 2)).unwrap();
+    let issue = init(&shares(2, 2), now()).unwrap();
     let mut unseal = Unseal::default();
     unseal.submit(&issue.stored, &base64(&issue, 0)).unwrap();
     unseal.reset();
@@ -139,7 +145,7 @@ fn a_reset_forgets_the_shares() {
 
 #[test]
 fn shares_of_a_set_that_was_replaced_meanwhile_do_not_count() {
-    let (old, new) = (init(&shares(3, 2)).unwrap(), init(&shares(3, 2)).unwrap());
+    let (old, new) = (init(&shares(3, 2), now()).unwrap(), init(&shares(3, 2), now()).unwrap());
     let mut unseal = Unseal::default();
     unseal.submit(&old.stored, &base64(&old, 0)).unwrap();
     assert!(unseal.submit(&new.stored, &base64(&new, 0)).unwrap().is_none());
@@ -148,7 +154,7 @@ fn shares_of_a_set_that_was_replaced_meanwhile_do_not_count() {
 
 #[test]
 fn a_damaged_record_is_told_from_wrong_shares() {
-    let issue = init(&shares(1, 1)).unwrap();
+    let issue = init(&shares(1, 1), now()).unwrap();
     let json = String::from_utf8(issue.stored.to_json()).unwrap();
     let change = |from: &str, to: &str| Stored::from_json(json.replacen(from, to, 1).as_bytes());
     assert!(matches!(Stored::from_json(b"{}"), Err(Error::Damaged(_))));
@@ -164,7 +170,7 @@ fn a_damaged_record_is_told_from_wrong_shares() {
 
 #[test]
 fn the_record_and_debug_output_hold_no_key() {
-    let issue = init(&shares(1, 1)).unwrap();
+    let issue = init(&shares(1, 1), now()).unwrap();
     let shown = format!("{issue:?} {}", String::from_utf8(issue.stored.to_json()).unwrap());
     let root = data_encoding::BASE64.encode(issue.root_key.expose());
     for secret in [base64(&issue, 0).expose(), issue.shares[0].hex().expose(), &root] {

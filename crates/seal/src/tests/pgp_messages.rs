@@ -2,6 +2,7 @@ use std::{
     io::Write,
     path::Path,
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use pgp::{
@@ -55,7 +56,7 @@ fn shares_for_pgp_keys_are_readable_by_their_holders_alone() {
     let keys = [key_pair(), key_pair(), key_pair()];
     let pgp_keys =
         vec![armored(&keys[0]), binary_base64(&keys[1]), data_encoding::BASE64.encode(armored(&keys[2]).as_bytes())];
-    let issue = init(&NewShares { secret_shares: 3, secret_threshold: 2, pgp_keys }).unwrap();
+    let issue = init(&NewShares { secret_shares: 3, secret_threshold: 2, pgp_keys }, now()).unwrap();
     let mut unseal = Unseal::default();
     for (key, issued) in keys.iter().zip(&issue.shares).take(2) {
         let message = data_encoding::BASE64.decode(issued.base64().expose().as_bytes()).unwrap();
@@ -73,10 +74,10 @@ fn shares_for_pgp_keys_are_readable_by_their_holders_alone() {
 
 #[test]
 fn a_root_token_can_be_ordered_for_a_pgp_key() {
-    let (issue, key) = (init(&shares(1, 1)).unwrap(), key_pair());
+    let (issue, key) = (init(&shares(1, 1), now()).unwrap(), key_pair());
     let mut generate = GenerateRoot::default();
     let request = RootRequest { otp: None, pgp_key: Some(binary_base64(&key)) };
-    let (status, otp) = generate.start(&issue.stored, request).unwrap();
+    let (status, otp) = generate.start(&issue.stored, request, now()).unwrap();
     assert!(otp.is_none() && status.pgp_fingerprint.len() == 40);
     let step = generate.submit(&issue.stored, &status.nonce, &base64(&issue, 0)).unwrap();
     let RootStep::Granted(grant) = step else { panic!("{step:?}") };
@@ -88,11 +89,11 @@ fn a_root_token_can_be_ordered_for_a_pgp_key() {
 
 #[test]
 fn rekeying_to_pgp_keys_tells_their_fingerprints() {
-    let (old, key) = (init(&shares(1, 1)).unwrap(), key_pair());
+    let (old, key) = (init(&shares(1, 1), now()).unwrap(), key_pair());
     let mut rekey = Rekey::default();
     let shares = NewShares { secret_shares: 1, secret_threshold: 1, pgp_keys: vec![armored(&key)] };
     let request = RekeyRequest { shares, backup: true, require_verification: false };
-    let status = rekey.start(&old.stored, &request).unwrap();
+    let status = rekey.start(&old.stored, &request, now()).unwrap();
     let fingerprints = status.pgp_fingerprints.unwrap();
     let step = rekey.submit(&old.stored, &status.nonce, &base64(&old, 0)).unwrap();
     let RekeyStep::Complete { issue, backup: true, .. } = step else { panic!("{step:?}") };
@@ -124,11 +125,11 @@ fn unusable_pgp_keys_are_refused_by_position_and_reason() {
     ];
     for (key, reason) in cases {
         let pgp_keys = vec![good.clone(), key.to_owned()];
-        let error = init(&NewShares { secret_shares: 2, secret_threshold: 2, pgp_keys }).unwrap_err();
+        let error = init(&NewShares { secret_shares: 2, secret_threshold: 2, pgp_keys }, now()).unwrap_err();
         assert_eq!(error, Error::PgpKey { position: 2, reason });
     }
     let pgp_keys = vec![good];
-    let error = init(&NewShares { secret_shares: 2, secret_threshold: 2, pgp_keys }).unwrap_err();
+    let error = init(&NewShares { secret_shares: 2, secret_threshold: 2, pgp_keys }, now()).unwrap_err();
     assert_eq!(error, Error::PgpCount { keys: 1, shares: 2 });
 }
 
@@ -139,7 +140,7 @@ fn a_subkey_that_another_key_bound_is_not_encrypted_to() {
     let mut forged = victim.clone();
     forged.public_subkeys = attacker.public_subkeys;
     let forged = forged.to_armored_string(ArmorOptions::default()).unwrap();
-    assert_eq!(Recipient::parse(&forged).unwrap_err(), "it has no valid part that may encrypt");
+    assert_eq!(Recipient::parse(&forged, now()).unwrap_err(), "it has no valid part that may encrypt");
 }
 
 /// A private GnuPG home whose agent ends with it.
@@ -193,13 +194,60 @@ fn gnupg_reads_what_is_encrypted_to_its_keys() {
         let fingerprint = listing.lines().find_map(|line| line.strip_prefix("fpr:")).unwrap().trim_matches(':');
         gnupg.run(&["--quick-add-key", fingerprint, algorithms[1], "encr", "never"], b"");
         let key = data_encoding::BASE64.encode(&gnupg.run(&["--export", name], b""));
-        let issue = init(&NewShares { secret_shares: 1, secret_threshold: 1, pgp_keys: vec![key] }).unwrap();
+        let issue = init(&NewShares { secret_shares: 1, secret_threshold: 1, pgp_keys: vec![key] }, now()).unwrap();
         assert_eq!(issue.shares[0].fingerprint().unwrap().to_uppercase(), fingerprint);
         let Issued::Encrypted { message, .. } = &issue.shares[0] else { panic!("a share in clear") };
         let share = String::from_utf8(gnupg.run(&["--decrypt"], message)).unwrap();
         let opened = Unseal::default().submit(&issue.stored, &text(share)).unwrap().unwrap();
         assert!(same(&opened, &issue.root_key));
         let armor = String::from_utf8(gnupg.run(&["--armor", "--export", name], b"")).unwrap();
-        assert_eq!(Recipient::parse(&armor).unwrap().fingerprint(), fingerprint.to_lowercase());
+        assert_eq!(Recipient::parse(&armor, now()).unwrap().fingerprint(), fingerprint.to_lowercase());
     }
+}
+
+#[test]
+fn expired_and_revoked_keys_are_refused() {
+    let Some(gnupg) = Gnupg::new() else { return };
+    let (day, later) = (Duration::from_secs(24 * 3600), clock::after(now(), Duration::from_secs(10 * 24 * 3600)));
+    let refused = |name: &str, at: Timestamp| {
+        let key = String::from_utf8(gnupg.run(&["--armor", "--export", name], b"")).unwrap();
+        Recipient::parse(&key, at).err()
+    };
+    let made = |name: &str, life: &str, part_life: &str| {
+        gnupg.run(&["--quick-gen-key", name, "ed25519", "cert,sign", life], b"");
+        let listing = String::from_utf8(gnupg.run(&["--with-colons", "--list-keys", name], b"")).unwrap();
+        let print = listing.lines().find_map(|line| line.strip_prefix("fpr:")).unwrap().trim_matches(':').to_owned();
+        gnupg.run(&["--quick-add-key", &print, "cv25519", "encr", part_life], b"");
+        print
+    };
+    let print = made("whole@example.com", "2d", "0");
+    assert_eq!(refused("whole@example.com", now()), None);
+    assert_eq!(refused("whole@example.com", clock::after(now(), day)), None);
+    let expired = "it is expired; give one that is still good, or the same one with a later end";
+    assert_eq!(refused("whole@example.com", later), Some(expired));
+    // A later end replaces the earlier one.
+    gnupg.run(&["--quick-set-expire", &print, "30d"], b"");
+    assert_eq!(refused("whole@example.com", later), None);
+
+    made("part@example.com", "0", "2d");
+    assert_eq!(refused("part@example.com", now()), None);
+    let expired = "the part of it that may encrypt is expired; give a key that is still good";
+    assert_eq!(refused("part@example.com", later), Some(expired));
+
+    let certificate = std::fs::read_to_string(gnupg.0.path().join(format!("openpgp-revocs.d/{print}.rev"))).unwrap();
+    gnupg.run(&["--import"], certificate.replace("\n:-----BEGIN", "\n-----BEGIN").as_bytes());
+    assert_eq!(refused("whole@example.com", now()), Some("it is revoked"));
+
+    // Whoever asks for shares is told which key it is; nothing has begun.
+    let key = String::from_utf8(gnupg.run(&["--armor", "--export", "part@example.com"], b"")).unwrap();
+    let old = init(&shares(1, 1), now()).unwrap();
+    let mut rekey = Rekey::default();
+    let shares = NewShares { secret_shares: 2, secret_threshold: 2, pgp_keys: vec![armored(&key_pair()), key.clone()] };
+    let request = RekeyRequest { shares, backup: false, require_verification: false };
+    let error = rekey.start(&old.stored, &request, later).unwrap_err();
+    assert_eq!(error, Error::PgpKey { position: 2, reason: expired });
+    assert!(!rekey.status(&old.stored).started);
+    let request = RootRequest { otp: None, pgp_key: Some(key) };
+    let error = GenerateRoot::default().start(&old.stored, request, later).unwrap_err();
+    assert_eq!(error, Error::PgpKey { position: 1, reason: expired });
 }
