@@ -152,10 +152,9 @@ impl Leases {
         if wished > ceiling {
             warnings.push(capped(wished, ceiling));
         }
-        let mut duration = wished.min(ceiling);
-        if let Some(end) = owned.owner_expires {
-            duration = duration.min(clock::between(now, end));
-        }
+        // What a batch token leases cannot be asked back with it, and so never outlives it, however often it is renewed.
+        let ceiling = owned.owner_expires.map_or(ceiling, |end| ceiling.min(clock::between(now, end)));
+        let duration = wished.min(ceiling);
         record.owner = owned.owner;
         record.state = State::Active;
         record.issued = now;

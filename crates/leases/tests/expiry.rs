@@ -3,7 +3,7 @@
 
 mod kit;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use gate::TokenId;
 use kit::{World, mount, seconds};
@@ -56,6 +56,40 @@ async fn a_target_that_fails_is_tried_for_as_long_as_it_takes() {
     assert!(world.target.tries(&id) > 2000, "given up after {} tries", world.target.tries(&id));
     world.target.down.lock().clear();
     world.pass(seconds(20)).await;
+    world.nothing_left().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_pause_is_longer_than_an_hour_and_few_are_shorter() {
+    const MANY: u32 = 500;
+    let world = World::new().running();
+    world.target.down.lock().insert("database/".to_owned());
+    let mut seen = HashMap::new();
+    for n in 0..MANY {
+        seen.insert(world.lease(&format!("user-{n}"), seconds(60)).await, (0, 0));
+    }
+    let mut longest = 0;
+    for minute in 0..24 * 60 {
+        world.pass(seconds(60)).await;
+        for (id, (tries, tried_at)) in &mut seen {
+            let now = world.target.tries(id);
+            if now > *tries {
+                longest = longest.max(if *tries > 0 { minute - *tried_at } else { 0 });
+                (*tries, *tried_at) = (now, minute);
+            }
+        }
+    }
+    // Some more minutes for 500 at once.
+    assert!((59..65).contains(&longest), "a pause of {longest} minutes");
+    let least = seen.values().map(|(tries, _)| *tries).min().unwrap();
+    // A dozen while the pauses double, then one an hour; and the probe, every 20 seconds, goes round.
+    assert!(least >= 12 + 22, "a lease was tried {least} times in a day");
+    let all: u32 = seen.values().map(|(tries, _)| *tries).sum();
+    assert!(all < MANY * (13 + 25) + 24 * 3600 / 20, "{all} tries in a day: a dead target is not hammered");
+    world.target.down.lock().clear();
+    for _ in 0..5 {
+        world.pass(seconds(20)).await;
+    }
     world.nothing_left().await;
 }
 
@@ -164,6 +198,26 @@ async fn many_leases_of_one_mount_end_without_waiting_for_the_clock() {
         world.settle().await;
     }
     world.nothing_left().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn leases_in_force_are_not_read_at_the_start() {
+    let mut reads = Vec::new();
+    for count in [10, 3000] {
+        let disk: Arc<dyn Store> = Memory::new();
+        let filled = World::over(Arc::clone(&disk));
+        for n in 0..count {
+            filled.lease(&format!("user-{n}"), seconds(3600)).await;
+        }
+        let store = FailingStore::new(disk);
+        let started =
+            World::with(Arc::clone(&store) as Arc<dyn Store>, filled.time.clone(), Arc::clone(&filled.target))
+                .running();
+        started.pass(seconds(60)).await;
+        assert!(started.target.tried.lock().is_empty());
+        reads.push(store.reads());
+    }
+    assert!(reads[0] == reads[1] && reads[0] < 12, "{reads:?} reads with 10 and with 3000 leases");
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,9 +5,9 @@ mod kit;
 
 use std::{sync::Arc, time::Duration};
 
-use gate::{Error, TokenId};
+use gate::{Error, LeaseGrant, TokenId};
 use kit::{World, mount, seconds};
-use leases::{LeaseQuota, State};
+use leases::{LeaseQuota, Ownership, State};
 use storage::{
     Store, Tx,
     testing::{CrashStore, FailingStore, When},
@@ -58,6 +58,28 @@ async fn renewals_are_held_at_the_longest_life() {
     assert!(warnings[0].contains("max_ttl of \"7200s\""), "{warnings:?}");
     world.time.advance(seconds(600));
     assert!(renewal(None).await.unwrap_err().to_string().contains("expired"));
+}
+
+#[tokio::test]
+async fn what_a_batch_token_leases_never_outlives_it() {
+    // The first life was cut at the token's end, but a renewal went on to the longest life of the mount.
+    let world = World::new();
+    let id = world.intent(&world.mount, "app", "user").await.unwrap();
+    let tx = Tx::new(Arc::clone(&world.disk));
+    let end = clock::after(world.time.clock().now(), seconds(600));
+    let owned = Ownership { mount: &world.mount, path: "database/creds/app", owner: None, owner_expires: Some(end) };
+    let grant = LeaseGrant {
+        intent: Some(id.clone()),
+        revocation: secret::SecretBytes::new(Vec::new()),
+        ttl: Some(seconds(3600)),
+        max_ttl: None,
+        renewable: true,
+    };
+    assert_eq!(world.leases.grant(&tx, owned, grant).await.unwrap().duration, seconds(600));
+    tx.commit().await.unwrap();
+    world.time.advance(seconds(300));
+    let record = world.lookup(&id).await.unwrap();
+    assert_eq!(world.leases.renewal(&record, Some(seconds(3600))).unwrap().0, end);
 }
 
 #[tokio::test(start_paused = true)]
