@@ -61,6 +61,10 @@ impl Engine for Jwt {
             .on(Verb::Delete, "role/{name}", "Delete a role.", roles::delete)
             .on(Verb::Write, "login", "Log in with a signed token.", login::login)
             .open()
+            .on(Verb::Write, "oidc/auth_url", "Say that there is no login through a browser.", login::refuse_browser)
+            .open()
+            .on(Verb::Read, "oidc/callback", "Say that there is no login through a browser.", login::refuse_browser)
+            .open()
     }
 
     /// A token is renewed as long as its role exists.

@@ -114,3 +114,12 @@ impl From<Refusal> for Error {
         }
     }
 }
+
+/// Where clients begin and end a login through a browser. Whoever tries it has no token yet, and would only be told that
+/// permission is denied.
+pub(crate) async fn refuse_browser(cx: Cx<Jwt>, (): ()) -> Result<engine::Done, Error> {
+    let mount = &cx.mount().path;
+    Err(Error::invalid(format!(
+        "this server has no OIDC login through a browser: send a token of the issuer to {mount}login, with a role of role_type \"jwt\""
+    )))
+}

@@ -390,6 +390,13 @@ async fn a_discovered_issuer_is_the_one_that_tokens_must_name() {
 async fn only_login_answers_without_a_token() {
     let mount = Mounted::new(KIND);
     let open: Vec<&str> = mount.routes().iter().filter(|route| route.open).map(|route| route.pattern).collect();
-    assert_eq!(open, ["login"]);
+    assert_eq!(open, ["login", "oidc/auth_url", "oidc/callback"]);
     assert!(mount.routes().iter().all(|route| route.summary.ends_with('.')));
+}
+
+#[tokio::test]
+async fn a_login_through_a_browser_is_refused_with_another_way() {
+    let mount = mount().await;
+    let asked = json!({ "role": "app", "redirect_uri": "http://localhost:8250/oidc/callback" });
+    says(mount.write("oidc/auth_url", asked).await, "no OIDC login through a browser: send a token of the issuer to");
 }

@@ -14,6 +14,8 @@ use super::PROGRAM;
 pub(crate) const OPEN: &[&str] = &[
     "auth/approle/login",
     "auth/jwt/login",
+    "auth/jwt/oidc/auth_url",
+    "auth/jwt/oidc/callback",
     "sys/internal/ui/mounts",
     "sys/internal/ui/mounts/{path...}",
     "sys/wrapping/lookup",
