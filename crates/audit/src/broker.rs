@@ -5,7 +5,16 @@
 //! When it takes lines again, the first one says since when and how many entries it may lack. As long as one device
 //! takes the entry the call succeeds; if there are devices and none does, it fails and the caller refuses the request.
 
-use std::{cell::RefCell, pin::pin, sync::Arc, task::Poll, time::Duration};
+use std::{
+    cell::RefCell,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::Poll,
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use clock::{Clock, Timestamp};
@@ -27,6 +36,8 @@ mod slot;
 /// The devices of a server.
 pub struct Broker {
     slots: ArcSwap<Vec<Arc<Slot>>>,
+    /// There were devices and they are closed: nothing is let through any more.
+    closed: AtomicBool,
     clock: Clock,
     settings: Settings,
 }
@@ -85,10 +96,17 @@ pub struct Unwritten {
     pub faults: Vec<(String, Error)>,
 }
 
+impl Unwritten {
+    /// Whether the devices were closed in order: the server is being sealed.
+    pub fn is_closed(&self) -> bool {
+        self.faults.is_empty()
+    }
+}
+
 impl Broker {
     /// A broker without devices: it lets everything through.
     pub fn new(clock: Clock, settings: Settings) -> Self {
-        Self { slots: ArcSwap::default(), clock, settings }
+        Self { slots: ArcSwap::default(), closed: AtomicBool::new(false), clock, settings }
     }
 
     /// Adds `device` at `path`. A test entry is written first, unless the options say `skip_test`; if that fails, or
@@ -138,7 +156,7 @@ impl Broker {
         let pending = {
             let slots = self.slots.load();
             if slots.is_empty() {
-                return Ok(());
+                return if self.is_empty() { Ok(()) } else { Err(Unwritten { faults: Vec::new() }) };
             }
             hand_over(&slots, entry)
         };
@@ -151,9 +169,9 @@ impl Broker {
         Ok(slot.format.hasher().hash(input))
     }
 
-    /// Whether there is any device.
+    /// Whether there is no device and was none when the broker was closed: nothing has to be recorded.
     pub fn is_empty(&self) -> bool {
-        self.slots.load().is_empty()
+        self.slots.load().is_empty() && !self.closed.load(Ordering::Acquire)
     }
 
     /// How each device does, in the order in which they were enabled.
@@ -172,7 +190,9 @@ impl Broker {
     }
 
     /// Takes all devices away and closes them, for a clean end of the server. Returns those that did not close in time.
+    /// What is still to be recorded fails from now on, if there was any device.
     pub async fn close(&self) -> Vec<(String, Error)> {
+        self.closed.store(!self.is_empty(), Ordering::Release);
         let slots = self.slots.swap(Arc::default());
         slots.iter().for_each(|slot| slot.remove());
         self.each(&slots, |device| device.close()).await

@@ -1,12 +1,16 @@
 //! What a request becomes in the audit log, on its way in and on its way out.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
+use api::{Operation, Verb};
 use audit::{Auth, Body, Data, Entry, Granting, Namespace, PolicyResults, Sensitive};
-use gate::{Admitted, Caller, Error, Facts, Record, Refused, TokenKind};
+use bytes::Bytes;
+use gate::{Admitted, Caller, Error, Facts, Record, Refused, RequestId, TokenKind};
+use secret::SecretString;
+use serde_json::value::RawValue;
 use storage::BoxFuture;
 
-use crate::{Success, pipeline::json_of, running::Running};
+use crate::{Bare, Success, pipeline::json_of, running::Running};
 
 /// Writes the two entries of one request.
 pub(crate) struct Recorder {
@@ -74,10 +78,7 @@ impl Recorder {
     }
 
     async fn write(&self, entry: &Entry<'_>) -> Result<(), Error> {
-        self.running.audit.record(entry).await.map_err(|unwritten| {
-            tracing::error!(%unwritten, "a request is refused because no audit device can write");
-            Error::Unaudited
-        })
+        self.running.write_entry(entry).await
     }
 }
 
@@ -212,10 +213,34 @@ fn made(auth: &api::Auth) -> Auth<'_> {
 }
 
 fn token(facts: &Facts) -> Sensitive<'_> {
-    match &facts.request().token {
+    sensitive(facts.request().token.as_ref())
+}
+
+fn sensitive(token: Option<&Arc<SecretString>>) -> Sensitive<'_> {
+    match token {
         // EXPOSE: lent to the audit log, which writes its keyed hash alone.
         Some(token) => Sensitive::new(token.expose()),
         None => Sensitive::default(),
+    }
+}
+
+/// The body of a request of key holders, or of its reply, without what opens the server: not even a device that writes
+/// everything in clear shall have that.
+fn without_keys(body: &[u8]) -> Vec<u8> {
+    let Ok(mut fields) = serde_json::from_slice::<BTreeMap<String, &RawValue>>(body) else { return Vec::new() };
+    fields.retain(|name, _| !OPENS.contains(&name.as_str()));
+    serde_json::to_vec(&fields).unwrap_or_default()
+}
+
+const OPENS: [&str; 7] = ["encoded_root_token", "encoded_token", "key", "keys", "keys_base64", "otp", "root_token"];
+
+fn operation(verb: Verb) -> Operation {
+    match verb {
+        Verb::Delete => Operation::Delete,
+        Verb::List => Operation::List,
+        Verb::Patch => Operation::Patch,
+        Verb::Read => Operation::Read,
+        Verb::Write => Operation::Update,
     }
 }
 
@@ -248,7 +273,94 @@ pub(crate) struct Act<'a> {
     pub(crate) error: &'a str,
 }
 
+/// A request that the listener could not read: a bad path, header or body.
+#[derive(Debug)]
+pub struct Misread {
+    /// Its id.
+    pub id: RequestId,
+    /// What it asks for, if the method says so.
+    pub verb: Option<Verb>,
+    /// The path below `/v1/`, as it came.
+    pub path: String,
+    /// The token, if one was sent.
+    pub token: Option<Arc<SecretString>>,
+    /// The peer of the connection.
+    pub remote: (IpAddr, u16),
+}
+
 impl Running {
+    /// Writes a request that could not be read into the audit log, on its way in and on its way out.
+    pub(crate) async fn record_misread(&self, misread: &Misread, why: &str) -> Result<(), Error> {
+        if self.audit.is_empty() {
+            return Ok(());
+        }
+        let address = misread.remote.0.to_string();
+        let request = audit::Request {
+            id: &misread.id,
+            operation: misread.verb.map_or("", |verb| operation(verb).as_str()),
+            client_token: sensitive(misread.token.as_ref()),
+            namespace: Namespace { id: "root", path: "" },
+            path: &misread.path,
+            remote_address: &address,
+            remote_port: misread.remote.1,
+            ..audit::Request::default()
+        };
+        let now = self.clock.now();
+        self.write_entry(&Entry::request(now, &request).error(why)).await?;
+        self.write_entry(&Entry::response(now, &request, None).error(why)).await
+    }
+
+    /// Writes a request of key holders into the audit log: its way in, or its outcome.
+    pub(crate) async fn record_bare(&self, bare: &Bare, outcome: Option<Result<&Bytes, &Error>>) -> Result<(), Error> {
+        if self.audit.is_empty() {
+            return Ok(());
+        }
+        let asked = without_keys(&bare.body);
+        let address = bare.remote.map(|(address, _)| address.to_string()).unwrap_or_default();
+        let request = audit::Request {
+            id: &bare.id,
+            operation: operation(bare.verb).as_str(),
+            mount_point: "sys/",
+            mount_type: "system",
+            mount_class: "secret",
+            namespace: Namespace { id: "root", path: "" },
+            path: &bare.path,
+            data: Data { body: json(&asked), ..Data::default() },
+            remote_address: &address,
+            remote_port: bare.remote.map_or(0, |(_, port)| port),
+            ..audit::Request::default()
+        };
+        let now = self.clock.now();
+        match outcome {
+            None => self.write_entry(&Entry::request(now, &request)).await,
+            Some(Ok(body)) => {
+                let said = without_keys(body);
+                let response = audit::Response {
+                    mount_point: request.mount_point,
+                    mount_type: request.mount_type,
+                    mount_class: request.mount_class,
+                    data: Data { body: json(&said), ..Data::default() },
+                    ..audit::Response::default()
+                };
+                self.write_entry(&Entry::response(now, &request, Some(&response))).await
+            }
+            Some(Err(error)) => {
+                let why = error.to_string();
+                self.write_entry(&Entry::response(now, &request, None).error(&why)).await
+            }
+        }
+    }
+
+    async fn write_entry(&self, entry: &Entry<'_>) -> Result<(), Error> {
+        self.audit.record(entry).await.map_err(|unwritten| {
+            if unwritten.is_closed() {
+                return Error::Sealed;
+            }
+            tracing::error!(%unwritten, "a request is refused because no audit device can write");
+            Error::Unaudited
+        })
+    }
+
     /// Writes an act of the server itself into the audit log. A log that cannot be written does not stop revocations.
     pub(crate) async fn record_act(&self, act: Act<'_>) {
         if self.audit.is_empty() {

@@ -7,6 +7,7 @@ mod audit;
 mod audit_devices;
 mod cubbyhole;
 mod dev;
+mod guests;
 mod help;
 mod metrics;
 mod passwords;
@@ -27,6 +28,7 @@ use engine::Kind;
 use gate::{Error, Request};
 use storage::Store;
 
+pub use audit::Misread;
 pub use dev::DevStart;
 pub use reply::{Content, Reply, Success};
 pub use sealing::Bare;
@@ -70,6 +72,8 @@ pub struct Core {
     sealing: tokio::sync::Mutex<Sealing>,
     running: ArcSwapOption<Running>,
     initialized: std::sync::atomic::AtomicBool,
+    /// How often the server was sealed.
+    sealings: tokio::sync::watch::Sender<u64>,
 }
 
 impl Core {
@@ -86,6 +90,7 @@ impl Core {
             sealing: tokio::sync::Mutex::new(sealing),
             running: ArcSwapOption::empty(),
             initialized: initialized.into(),
+            sealings: tokio::sync::watch::Sender::new(0),
         }))
     }
 
@@ -95,6 +100,15 @@ impl Core {
             Some(running) => running.serve(request).await,
             None if self.is_initialized() => Reply::refused(request.id, Error::Sealed),
             None => Reply::refused(request.id, Error::Uninitialized),
+        }
+    }
+
+    /// Writes down that a request was turned away before it could be read, for the reason `why`. An error means that it
+    /// could not be written down; then that is the reply.
+    pub async fn turn_away(&self, misread: Misread, why: &str) -> Result<(), Error> {
+        match self.running.load_full() {
+            Some(running) => running.record_misread(&misread, why).await,
+            None => Ok(()),
         }
     }
 
@@ -129,6 +143,12 @@ impl Core {
     pub async fn seal(&self) {
         if let Some(running) = self.running.swap(None) {
             running.stop().await;
+            self.sealings.send_modify(|count| *count += 1);
         }
+    }
+
+    /// Changes each time the server was sealed: whatever holds memory that secrets passed through may give it back.
+    pub fn sealings(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.sealings.subscribe()
     }
 }

@@ -21,6 +21,7 @@ const TRIES: usize = 32;
 impl Running {
     pub(crate) async fn serve(self: &Arc<Self>, request: Request) -> Reply {
         let id = Arc::clone(&request.id);
+        let _guest = self.guests.enter();
         let recorder = Recorder::new(self);
         let services = RequestServices::new(self);
         let tx = Tx::new(self.store());

@@ -61,8 +61,8 @@ impl Reply {
     }
 
     /// A reply made by a route that answers outside the pipeline.
-    pub(crate) fn bare(id: RequestId, status: u16, json: Vec<u8>) -> Self {
-        let content = if json.is_empty() { Content::Empty } else { Content::Bare(json.into()) };
+    pub(crate) fn bare(id: RequestId, status: u16, json: Bytes) -> Self {
+        let content = if json.is_empty() { Content::Empty } else { Content::Bare(json) };
         Self { id, outcome: Ok(Box::new(Success { content, status: Some(status), ..Success::default() })) }
     }
 

@@ -19,8 +19,8 @@ use storage::{BoxFuture, Store, Tx};
 use tokens::{Liveness, TokenEngine, Tokens};
 
 use crate::{
-    Core, Settings, audit::Act, cubbyhole::Cubbyhole, metrics::Metrics, policies::Policies, services::RequestServices,
-    sys::System,
+    Core, Settings, audit::Act, cubbyhole::Cubbyhole, guests::Guests, metrics::Metrics, policies::Policies,
+    services::RequestServices, sys::System,
 };
 
 /// The services over the open barrier.
@@ -38,6 +38,7 @@ pub(crate) struct Running {
     pub(crate) rotations: Arc<Rotations>,
     pub(crate) policies: Policies,
     pub(crate) mounts: Mounts,
+    pub(crate) guests: Guests,
     tasks: Mutex<Vec<tokio::task::JoinHandle<()>>>,
     endings: Mutex<HashMap<TokenId, Vec<oneshot::Sender<()>>>>,
 }
@@ -63,6 +64,7 @@ impl Running {
             journals: Mutex::default(),
             tasks: Mutex::default(),
             endings: Mutex::default(),
+            guests: Guests::default(),
             barrier,
             clock,
             settings,
@@ -79,8 +81,12 @@ impl Running {
         Ok(running)
     }
 
-    /// Ends the background work and the engines, and wipes the keys.
+    /// Lets the requests that are under way come to their end, ends the background work and the engines, and wipes the
+    /// keys. No request comes in any more. One that takes too long fails: it finds no audit device and no store.
     pub(crate) async fn stop(&self) {
+        if tokio::time::timeout(FAREWELL, self.guests.all_gone()).await.is_err() {
+            tracing::warn!("some requests were cut off by the seal");
+        }
         for task in std::mem::take(&mut *self.tasks.lock()) {
             task.abort();
         }
@@ -183,11 +189,22 @@ impl Running {
         }
     }
 
-    /// Resolves when a token and all that it leased are gone.
+    /// Resolves when a token is gone and the revocation of all that it leased was tried.
     pub(crate) fn ending(&self, token: TokenId) -> oneshot::Receiver<()> {
         let (done, ended) = oneshot::channel();
         self.endings.lock().entry(token).or_default().push(done);
         ended
+    }
+
+    /// Revokes a token in a commit of its own. The receiver is that of [`Running::ending`]; `None` if there is no such
+    /// token.
+    pub(crate) async fn revoke_token(&self, token: &TokenId) -> Result<Option<oneshot::Receiver<()>>, Error> {
+        let end = self.ending(token.clone());
+        let revoked = self.tokens.revoke_now(token).await;
+        if !matches!(revoked, Ok(true)) {
+            self.endings.lock().remove(token);
+        }
+        Ok(revoked?.then_some(end))
     }
 
     /// Revokes a token whose last use is over.
@@ -234,11 +251,22 @@ impl Running {
     }
 
     async fn end_token(self: &Arc<Self>, token: &TokenId, due: Timestamp) -> Result<(), Error> {
-        self.tokens.end(token, due).await?;
-        for waiter in self.endings.lock().remove(token).unwrap_or_default() {
-            // Whoever waited may have gone.
-            let _ = waiter.send(());
+        let leases = self.tokens.end_waiting(token, due).await?;
+        let waiters = self.endings.lock().remove(token).unwrap_or_default();
+        if waiters.is_empty() {
+            return Ok(());
         }
+        // Not waited for here: the revocations need the expirer, which is at work on this token.
+        tokio::spawn(async move {
+            for lease in leases {
+                // One that failed is tried again for as long as it takes; nobody waits for that.
+                let _ = lease.await;
+            }
+            for waiter in waiters {
+                // Whoever waited may have gone.
+                let _ = waiter.send(());
+            }
+        });
         Ok(())
     }
 
@@ -311,6 +339,8 @@ impl rotation::Rotate for Background {
     }
 }
 
+/// How long the seal waits for requests that are under way.
+const FAREWELL: Duration = Duration::from_secs(5);
 /// How often it is looked whether the barrier's key has to be replaced.
 const UPKEEP: Duration = Duration::from_secs(60);
 const LEFT_OUT: &str = "the mount is of a kind that this version does not know";

@@ -3,7 +3,7 @@
 //! They need no token, because whoever calls them proves their right with key shares, or asks only how the server is.
 //! Their replies have no envelope.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use api::{Count, Flag, Verb};
 use barrier::Sealed;
@@ -12,7 +12,7 @@ use gate::{Error, RequestId};
 use seal::{
     GenerateRoot, NewShares, Rekey, RekeyRequest, RekeyStep, RootRequest, RootStep, Stored, Unseal, Verification,
 };
-use secret::{Disclosed, SecretString};
+use secret::{Disclosed, SecretString, Zeroizing};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use storage::{Key, Store, Tx};
@@ -32,6 +32,8 @@ pub struct Bare {
     pub query: Vec<(String, String)>,
     /// The body.
     pub body: Bytes,
+    /// Where it comes from.
+    pub remote: Option<(IpAddr, u16)>,
 }
 
 impl Bare {
@@ -40,6 +42,15 @@ impl Bare {
         let exact = ["sys/health", "sys/seal-status", "sys/init", "sys/unseal", "sys/leader"];
         let below = ["sys/rekey/", "sys/generate-root/"];
         exact.contains(&path) || path != "sys/rekey/backup" && below.iter().any(|prefix| path.starts_with(prefix))
+    }
+
+    /// Whether the audit log has it while the server is unsealed: all that key holders do. How the server is may be
+    /// asked every second and by anybody, and is not written down.
+    fn is_recorded(&self) -> bool {
+        match self.path.as_str() {
+            "sys/init" | "sys/unseal" => self.verb == Verb::Write,
+            path => path.starts_with("sys/rekey/") || path.starts_with("sys/generate-root/"),
+        }
     }
 
     fn body<T: DeserializeOwned>(&self) -> Result<T, Error> {
@@ -89,14 +100,39 @@ impl Core {
     /// Answers a route for which [`Bare::owns`] is true.
     pub async fn bare(self: &Arc<Self>, request: Bare) -> Reply {
         let id = Arc::clone(&request.id);
-        match self.answer_bare(&request).await {
-            Ok((status, Value::Null)) => Reply::bare(id, status, Vec::new()),
-            Ok((status, json)) => match serde_json::to_vec(&json) {
-                Ok(json) => Reply::bare(id, status, json),
-                Err(_) => Reply::refused(id, Error::internal("a reply cannot be written as JSON")),
-            },
+        let outcome = match request.is_recorded() {
+            true => self.answer_recorded(&request).await,
+            false => self.answer_bare(&request).await.and_then(to_bytes),
+        };
+        match outcome {
+            Ok((status, json)) => Reply::bare(id, status, json),
             Err(error) => Reply::refused(id, error),
         }
+    }
+
+    /// Answers with an entry of the audit log before and one after. A sealed server has no devices; that it was unsealed
+    /// is written down as soon as there are any.
+    async fn answer_recorded(self: &Arc<Self>, request: &Bare) -> Result<(u16, Bytes), Error> {
+        let before = self.running.load_full();
+        let _guest = before.as_ref().map(|running| running.guests.enter());
+        if let Some(running) = &before {
+            running.record_bare(request, None).await?;
+        }
+        let outcome = self.answer_bare(request).await.and_then(to_bytes);
+        let seen = outcome.as_ref().map(|(_, json)| json);
+        match (&before, self.running.load_full()) {
+            (Some(running), _) => running.record_bare(request, Some(seen)).await?,
+            (None, Some(running)) => {
+                // A log that cannot be written must not keep the server sealed: it could never be mended.
+                for part in [None, Some(seen)] {
+                    if running.record_bare(request, part).await.is_err() {
+                        tracing::error!("that the server was unsealed could not be recorded");
+                    }
+                }
+            }
+            (None, None) => {}
+        }
+        outcome
     }
 
     async fn answer_bare(self: &Arc<Self>, request: &Bare) -> Answered {
@@ -112,6 +148,7 @@ impl Core {
             ("sys/rekey/verify", verb) => self.rekey_verify(request, verb).await,
             ("sys/generate-root/attempt", verb) => self.generate_root(request, verb).await,
             ("sys/generate-root/update", Verb::Write) => self.generate_root_update(request).await,
+            ("sys/generate-root/update" | "sys/rekey/update", _) => Err(Error::Unsupported),
             (path, _) if path.starts_with("sys/rekey/") || path.starts_with("sys/generate-root/") => {
                 Err(Error::NoRoute(format!("no handler for route \"{path}\". unsupported path")))
             }
@@ -439,8 +476,20 @@ fn issued(shares: &[seal::Issued], nonce: &str) -> Value {
     json!({ "nonce": nonce, "complete": true, "keys": hex, "keys_base64": base64, "pgp_fingerprints": prints })
 }
 
+fn to_bytes((status, json): (u16, Value)) -> Result<(u16, Bytes), Error> {
+    let json = match json {
+        Value::Null => Zeroizing::default(),
+        json => serde_json::to_vec(&json).map(Zeroizing::new).map_err(|_| unwritable())?,
+    };
+    Ok((status, if json.is_empty() { Bytes::new() } else { Bytes::from_owner(json) }))
+}
+
+fn unwritable() -> Error {
+    Error::internal("a reply cannot be written as JSON")
+}
+
 fn to_json<T: Serialize>(value: &T) -> Answered {
-    let json = serde_json::to_value(value).map_err(|_| Error::internal("a reply cannot be written as JSON"))?;
+    let json = serde_json::to_value(value).map_err(|_| unwritable())?;
     Ok((200, json))
 }
 

@@ -12,7 +12,7 @@ use std::{
 
 use futures::FutureExt;
 use gate::{Error, RequestId};
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, request::Parts};
 use hyper::body::Incoming;
 use strongroom_core::Core;
 use tokio::{sync::watch, time::Instant};
@@ -20,7 +20,7 @@ use tokio::{sync::watch, time::Instant};
 use crate::{
     ListenerConfig, body, id,
     reply::{self, ReplyBody},
-    request::{Asked, Head},
+    request::{self, Asked, Head},
     serve::{Alive, Phase},
     status::Fault,
 };
@@ -75,11 +75,16 @@ impl Exchange {
         let most = self.config.max_request_duration;
         let deadline = Instant::now() + most;
         let (parts, incoming) = request.into_parts();
-        let head = Head::parse(&parts, peer, &self.config)?;
-        let body = tokio::time::timeout_at(deadline, body::read(incoming, self.config.max_request_size, &self.room));
-        let body = body.await.map_err(|_| Fault::SlowBody(most))??;
-        let Some(head) = head else { return Ok(reply::root(id)) };
-        let asked = head.with(body, id, self.core.clock().now(), &self.config.json)?;
+        let asked = match self.read(peer, &parts, incoming, id, deadline).await {
+            Ok(Some(asked)) => asked,
+            Ok(None) => return Ok(reply::root(id)),
+            Err(fault) => {
+                if let Some(misread) = request::misread(&parts, peer, id) {
+                    self.core.turn_away(misread, &fault.text(id).unwrap_or_default()).await?;
+                }
+                return Err(fault);
+            }
+        };
         let core = Arc::clone(&self.core);
         let carried = Carried::new(Arc::clone(id), alive.clone(), most, async move {
             match asked {
@@ -90,6 +95,22 @@ impl Exchange {
         let reply = tokio::time::timeout_at(deadline, carried).await.map_err(|_| Fault::SlowAnswer(most))??;
         let (_, outcome) = reply.into_parts();
         Ok(reply::success(id, *outcome?))
+    }
+
+    /// Reads a request to its end; `None` is the page at `/`.
+    async fn read(
+        &self,
+        peer: SocketAddr,
+        parts: &Parts,
+        incoming: Incoming,
+        id: &RequestId,
+        deadline: Instant,
+    ) -> Result<Option<Asked>, Fault> {
+        let head = Head::parse(parts, peer, &self.config)?;
+        let body = tokio::time::timeout_at(deadline, body::read(incoming, self.config.max_request_size, &self.room));
+        let body = body.await.map_err(|_| Fault::SlowBody(self.config.max_request_duration))??;
+        let Some(head) = head else { return Ok(None) };
+        Ok(Some(head.with(body, id, self.core.clock().now(), &self.config.json)?))
     }
 }
 

@@ -12,7 +12,7 @@ use http::{
     request::Parts,
 };
 use secret::SecretString;
-use strongroom_core::Bare;
+use strongroom_core::{Bare, Misread};
 
 use crate::{
     ListenerConfig, form, forwarded,
@@ -87,8 +87,8 @@ impl Head {
         };
         let id = Arc::clone(id);
         if !self.help && Bare::owns(self.path.as_str()) {
-            let path = self.path.as_str().to_owned();
-            return Ok(Asked::Bare(Bare { id, verb: self.verb, path, query: self.query, body }));
+            let (path, remote) = (self.path.as_str().to_owned(), Some(self.remote));
+            return Ok(Asked::Bare(Bare { id, verb: self.verb, path, query: self.query, body, remote }));
         }
         Ok(Asked::Api(Request {
             id,
@@ -105,6 +105,14 @@ impl Head {
             received,
         }))
     }
+}
+
+/// What the audit log shall have of a request that cannot be read; `None` if it is none for the API.
+pub(crate) fn misread(parts: &Parts, peer: SocketAddr, id: &RequestId) -> Option<Misread> {
+    let path = parts.uri.path().strip_prefix("/v1/")?.to_owned();
+    let token = token(&parts.headers, usize::MAX).ok().and_then(|(token, _)| token);
+    let verb = verb(&parts.method, &[]).ok().map(|(verb, _)| verb);
+    Some(Misread { id: Arc::clone(id), verb, path, token, remote: (peer.ip().to_canonical(), peer.port()) })
 }
 
 /// The body as an object, or empty.

@@ -302,7 +302,22 @@ async fn reopening_names_those_that_could_not() {
     assert!(matches!(failed.as_slice(), [(path, Error::Closed)] if path == "b"));
     assert_eq!(scene.broker.check_all().await.len(), 1);
     assert!(scene.broker.close().await.is_empty());
-    assert!(scene.broker.is_empty());
+}
+
+#[tokio::test]
+async fn a_closed_broker_lets_nothing_through() {
+    // The devices were taken away as if there had never been any, and what was still under way went out unrecorded.
+    let scene = Scene::new();
+    let _a = scene.with("a").await;
+    assert!(!scene.broker.is_empty());
+    assert!(scene.broker.close().await.is_empty());
+    assert!(!scene.broker.is_empty());
+    assert!(scene.record("r-1").await.unwrap_err().is_closed());
+    // One that never had a device has nothing to close.
+    let bare = Scene::new();
+    bare.broker.close().await;
+    assert!(bare.broker.is_empty());
+    bare.record("r-2").await.unwrap();
 }
 
 #[tokio::test]

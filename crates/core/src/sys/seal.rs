@@ -29,7 +29,7 @@ pub(super) fn routes(routes: Routes<System>) -> Routes<System> {
 
 async fn seal(cx: Cx<System>, (): ()) -> Result<Done, Error> {
     let core = running(&cx)?.core.upgrade().ok_or(Error::Sealed)?;
-    // After the reply is recorded and sent: the audit devices close with the seal.
+    // It waits for this request too, so that the reply is recorded before the audit devices close.
     tokio::spawn(async move {
         core.seal().await;
         tracing::info!("sealed");
