@@ -1,8 +1,11 @@
 //! What the program is to an engine while it answers one request, and how a request finds its engine.
 
-use std::sync::{
-    Arc, OnceLock,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use api::Operation;
@@ -109,6 +112,18 @@ impl Services for RequestServices {
         id: &'a str,
     ) -> BoxFuture<'a, Result<Option<RotationStatus>, Error>> {
         Box::pin(self.running.rotations.status(tx, mount, id))
+    }
+
+    fn alias_entity<'a>(
+        &'a self,
+        tx: &'a Arc<Tx>,
+        mount: &'a Arc<MountInfo>,
+        alias: &'a str,
+    ) -> BoxFuture<'a, Result<(String, Vec<String>), Error>> {
+        Box::pin(async move {
+            let entity = identity::login(tx, &self.running.clock, mount, alias, &BTreeMap::new()).await?;
+            Ok((entity.id, entity.policies))
+        })
     }
 
     fn renew_login<'a>(

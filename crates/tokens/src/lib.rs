@@ -31,7 +31,7 @@ use storage::{Key, Scan, Store, Tx};
 
 pub use create::{Issued, New, normalised, parse_cidrs};
 pub use liveness::Liveness;
-pub use record::{Bound, Record, Renewal};
+pub use record::{Bound, PATH as PATHS, Record, Renewal};
 pub use role::Role;
 pub use routes::{KIND_NAME, TokenEngine};
 
@@ -345,9 +345,9 @@ impl Tokens {
         self.ids_below(&prefix, limit).await
     }
 
-    /// The tokens made at paths that begin with `prefix`.
-    pub async fn by_path(&self, prefix: &str, limit: usize) -> Result<Vec<TokenId>, Error> {
-        self.ids_below(&format!("{}{prefix}", record::PATH), limit).await
+    /// The tokens made at `path` or below it, and not beside it.
+    pub async fn by_path(&self, path: &str) -> Result<Vec<TokenId>, Error> {
+        self.ids_below(&format!("{}{path}/", record::PATH), usize::MAX).await
     }
 
     /// Revokes the tokens that the login method with this unchanging id made below `path`. Whether there were any in

@@ -225,7 +225,8 @@ impl Record {
 pub(crate) static NO_POLICIES: LazyLock<Arc<[String]>> = LazyLock::new(|| Arc::from([]));
 
 pub(crate) const ACCESSOR: &str = "sys/token/accessor/";
-pub(crate) const PATH: &str = "sys/token/path/";
+/// Where tokens lie by the path they were made at: below it `<path>/<token id>`.
+pub const PATH: &str = "sys/token/path/";
 
 pub(crate) fn key(id: &TokenId) -> Key {
     Key::from(format!("sys/token/id/{}", id.0))

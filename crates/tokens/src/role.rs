@@ -120,23 +120,25 @@ impl Role {
                     "'token_type' cannot be 'batch' when role is set to generate tokens with an explicit max TTL",
                 ));
             }
+            if self.token_num_uses != 0 {
+                return Err(Error::invalid(
+                    "'token_type' cannot be 'batch' when role is set to generate tokens with a limited number of uses",
+                ));
+            }
         }
         Ok(())
     }
 
     /// Whether the role has lists that govern in place of the parent's policies.
-    fn governs(&self) -> bool {
+    pub(crate) fn governs(&self) -> bool {
         !(self.allowed_policies.is_empty()
             && self.disallowed_policies.is_empty()
             && self.allowed_policies_glob.is_empty()
             && self.disallowed_policies_glob.is_empty())
     }
 
-    /// The policies of a token made through this role.
-    pub(crate) fn policies(&self, wished: Vec<String>, parent: &[String]) -> Result<Vec<String>, Error> {
-        if !self.governs() {
-            return Ok(if wished.is_empty() { parent.to_vec() } else { subset(wished, parent)? });
-        }
+    /// The policies of a token made through this role, if its lists govern.
+    pub(crate) fn policies(&self, wished: Vec<String>) -> Result<Vec<String>, Error> {
         let allows = !self.allowed_policies.is_empty() || !self.allowed_policies_glob.is_empty();
         let wished = match wished.is_empty() {
             true if !self.allowed_policies.is_empty() => self.allowed_policies.clone(),
@@ -185,7 +187,7 @@ impl Role {
 /// The parent's policies bound those of a child.
 pub(crate) fn subset(wished: Vec<String>, parent: &[String]) -> Result<Vec<String>, Error> {
     let parent: BTreeSet<&str> = parent.iter().map(String::as_str).collect();
-    match wished.iter().all(|policy| policy == "default" || parent.contains(policy.as_str())) {
+    match wished.iter().all(|policy| parent.contains(policy.as_str())) {
         true => Ok(wished),
         false => Err(Error::invalid("child policies must be subset of parent")),
     }
@@ -197,6 +199,14 @@ pub(crate) fn lesser(a: Duration, b: Duration) -> Duration {
         (true, _) => b,
         (_, true) => a,
         _ => a.min(b),
+    }
+}
+
+/// The lesser of two limits on uses of which 0 is "none".
+pub(crate) fn fewer(a: u64, b: u64) -> u64 {
+    match (a, b) {
+        (0, limit) | (limit, 0) => limit,
+        (a, b) => a.min(b),
     }
 }
 
@@ -261,19 +271,32 @@ mod tests {
 
     #[test]
     fn lists_of_a_role_govern_in_place_of_the_parent() {
-        let parent = names(&["app", "default"]);
-        let plain = Role { renewable: true, ..Role::default() };
-        assert_eq!(plain.policies(names(&[]), &parent).unwrap(), parent);
-        assert!(plain.policies(names(&["other"]), &parent).is_err());
+        assert!(!Role { renewable: true, ..Role::default() }.governs());
         let allowed = Role { allowed_policies: names(&["web", "db"]), ..Role::default() };
-        assert_eq!(allowed.policies(names(&[]), &parent).unwrap(), names(&["web", "db"]));
-        assert_eq!(allowed.policies(names(&["web"]), &parent).unwrap(), names(&["web"]));
-        assert!(allowed.policies(names(&["app"]), &parent).is_err());
-        assert!(allowed.policies(names(&["root"]), &names(&["root"])).is_err());
+        assert!(allowed.governs());
+        assert_eq!(allowed.policies(names(&[])).unwrap(), names(&["web", "db"]));
+        assert_eq!(allowed.policies(names(&["web"])).unwrap(), names(&["web"]));
+        assert_eq!(allowed.policies(names(&["web", "default"])).unwrap(), names(&["web", "default"]));
+        assert!(allowed.policies(names(&["app"])).is_err());
+        assert!(allowed.policies(names(&["root"])).is_err());
+        let globs = Role { allowed_policies_glob: names(&["team-*"]), ..Role::default() };
+        assert_eq!(globs.policies(names(&["team-a"])).unwrap(), names(&["team-a"]));
+        assert_eq!(globs.policies(names(&[])).unwrap(), names(&["default"]));
+        assert!(globs.policies(names(&["web"])).is_err());
         let disallowed = Role { disallowed_policies_glob: names(&["admin-*"]), ..Role::default() };
-        assert!(disallowed.policies(names(&["web"]), &parent).is_ok());
-        assert!(disallowed.policies(names(&["admin-x"]), &parent).is_err());
-        assert!(disallowed.policies(names(&["root"]), &parent).is_err());
+        assert!(disallowed.policies(names(&["web"])).is_ok());
+        assert_eq!(disallowed.policies(names(&[])).unwrap(), names(&["default"]));
+        assert!(disallowed.policies(names(&["admin-x"])).is_err());
+        assert!(disallowed.policies(names(&["root"])).is_err());
+    }
+
+    #[test]
+    fn a_parents_policies_bound_those_of_its_children() {
+        let parent = names(&["app", "default"]);
+        assert_eq!(subset(names(&["app"]), &parent).unwrap(), names(&["app"]));
+        assert!(subset(names(&["other"]), &parent).is_err());
+        // Not even the default policy is more than nothing.
+        assert!(subset(names(&["default"]), &names(&["app"])).is_err());
     }
 
     #[test]

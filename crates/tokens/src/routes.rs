@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use api::{CommaList, Count, Flag, Name, Pairs, Ttl, Verb};
 use engine::{Answer, Body, Cx, Data, Done, Engine, Keys, Opening, Routes};
-use gate::{Error, Refusal, TokenId, TokenKind};
+use gate::{Caller, Error, Refusal, TokenId, TokenKind};
 use secret::{Disclosed, SecretString};
 use serde::{Deserialize, Serialize};
 
@@ -79,6 +79,7 @@ struct NewToken {
     no_parent: Flag,
     no_default_policy: Flag,
     display_name: Option<String>,
+    entity_alias: Option<String>,
     #[serde(rename = "type")]
     kind: Option<String>,
 }
@@ -102,7 +103,8 @@ async fn make_by_role(cx: Cx<TokenEngine>, name: Name, new: NewToken) -> Result<
 async fn make(cx: Cx<TokenEngine>, input: NewToken, role: Option<Role>, path: &str) -> Result<Answer, Error> {
     let caller = Arc::clone(cx.holder()?);
     create::may_have_children(&caller)?;
-    let privileged = caller.is_root || cx.services().has_sudo(&caller, path);
+    let asked = role.as_ref().map_or_else(|| path.to_owned(), |role| format!("auth/token/create/{}", role.name));
+    let privileged = caller.is_root || cx.services().has_sudo(&caller, &asked);
     let orphan = match &role {
         Some(role) => role.orphan,
         None => {
@@ -115,15 +117,12 @@ async fn make(cx: Cx<TokenEngine>, input: NewToken, role: Option<Role>, path: &s
     if input.id.is_some() && !privileged {
         return Err(Error::invalid("root or sudo privileges required to specify token id"));
     }
-    if !input.period.is_zero() && role.is_none() && !privileged {
-        return Err(Error::invalid("root or sudo privileges required to create periodic token"));
-    }
     let kind = input.kind.as_deref().map(role::parse_kind).transpose()?;
     let batch = role.as_ref().map_or(kind == Some(TokenKind::Batch), |role| role.batch(kind));
-    let policies = policies(&cx, &input, role.as_ref(), privileged)?;
+    let (policies, adds_default) = policies(&caller, &input, role.as_ref(), privileged)?;
     let root = policies.iter().any(|policy| policy == "root");
     let mut warnings = Vec::new();
-    let (period, explicit_max_ttl) = limits(&input, role.as_ref(), &mut warnings);
+    let (period, explicit_max_ttl) = limits(&cx, &input, role.as_ref(), privileged, &mut warnings)?;
     let wish = if input.ttl.is_zero() { input.lease.0 } else { input.ttl.0 };
     let ttl = match (root, period.is_zero()) {
         (true, true) if wish.is_zero() && caller.expires.is_none() && explicit_max_ttl.is_zero() => Duration::ZERO,
@@ -134,24 +133,19 @@ async fn make(cx: Cx<TokenEngine>, input: NewToken, role: Option<Role>, path: &s
         _ => create::life(wish, cx.mount().default_ttl, cx.mount().max_ttl, &mut warnings),
     };
     let ttl = if ttl.is_zero() { ttl } else { role::lesser(ttl, explicit_max_ttl) };
-    if batch && (!period.is_zero() || !explicit_max_ttl.is_zero() || input.num_uses.0 != 0 || root) {
+    let num_uses = role::fewer(input.num_uses.0, role.as_ref().map_or(0, |role| role.token_num_uses));
+    if batch && (!period.is_zero() || !explicit_max_ttl.is_zero() || num_uses != 0 || root) {
         return Err(Error::invalid(
             "batch tokens cannot be root tokens or have a period, an explicit max TTL or a limited number of uses",
         ));
     }
-    let cidrs = role.as_ref().map(|role| create::parse_cidrs(&role.token_bound_cidrs)).transpose()?.unwrap_or_default();
-    let num_uses = match role.as_ref().map_or(0, |role| role.token_num_uses) {
-        0 => input.num_uses.0,
-        limit => {
-            if input.num_uses.0 == 0 {
-                limit
-            } else {
-                limit.min(input.num_uses.0)
-            }
-        }
-    };
     let no_default = input.no_default_policy.0 || role.as_ref().is_some_and(|role| role.token_no_default_policy);
     warn_of_unknown(&cx, &policies).await?;
+    let (entity_id, identity_policies) = match input.entity_alias.as_deref().filter(|alias| !alias.is_empty()) {
+        Some(alias) => entity_of(&cx, alias, role.as_ref()).await?,
+        None if orphan => (String::new(), Vec::new()),
+        None => (caller.entity_id.to_string(), Vec::new()),
+    };
     let new = New {
         id: input.id.map(chosen).transpose()?,
         policies,
@@ -163,12 +157,13 @@ async fn make(cx: Cx<TokenEngine>, input: NewToken, role: Option<Role>, path: &s
         explicit_max_ttl,
         period,
         parent: (!orphan).then(|| caller.id.clone()),
-        entity_id: if orphan { String::new() } else { caller.entity_id.to_string() },
+        entity_id,
+        identity_policies,
         kind: if batch { TokenKind::Batch } else { TokenKind::Service },
-        bound_cidrs: cidrs,
+        bound_cidrs: cidrs(&cx, &caller, role.as_ref(), orphan && privileged).await?,
         renewable: input.renewable.is_none_or(|flag| flag.0) && role.as_ref().is_none_or(|role| role.renewable),
         role: role.map(|role| role.name).unwrap_or_default(),
-        no_default_policy: no_default,
+        no_default_policy: no_default || !adds_default,
         ..New::default()
     };
     let tokens = &cx.engine().tokens;
@@ -177,28 +172,22 @@ async fn make(cx: Cx<TokenEngine>, input: NewToken, role: Option<Role>, path: &s
     Ok(Answer { auth: Some(auth), warnings, ..Answer::default() })
 }
 
-/// The policies the new token gets, by the caller's rights and the role.
+/// The policies the new token gets, by the caller's rights and the role; and whether `default` joins them. It does not
+/// where it would be more than the parent has.
 fn policies(
-    cx: &Cx<TokenEngine>,
+    caller: &Caller,
     input: &NewToken,
     role: Option<&Role>,
     privileged: bool,
-) -> Result<Vec<String>, Error> {
-    let caller = cx.holder()?;
-    let wished: Vec<String> = input.policies.iter().map(|policy| policy.trim().to_lowercase()).collect();
+) -> Result<(Vec<String>, bool), Error> {
+    let wished = input.policies.iter().map(|policy| policy.trim().to_lowercase());
+    let wished: Vec<String> = wished.filter(|policy| !policy.is_empty()).collect();
     let parent = &caller.token_policies;
-    let policies = match role {
-        Some(role) if caller.is_root && wished.is_empty() && role.allowed_policies.is_empty() => {
-            let granted = role.policies(vec!["default".to_owned()], parent)?;
-            if granted == ["default"] { vec!["root".to_owned()] } else { granted }
-        }
-        Some(role) if caller.is_root && role.allowed_policies.is_empty() && role.allowed_policies_glob.is_empty() => {
-            role.policies(wished.clone(), &wished)?
-        }
-        Some(role) => role.policies(wished, parent)?,
-        None if wished.is_empty() => parent.to_vec(),
-        None if privileged => wished,
-        None => role::subset(wished, parent)?,
+    let (policies, adds_default) = match role {
+        Some(role) if role.governs() => (role.policies(wished)?, true),
+        _ if wished.is_empty() => (parent.to_vec(), false),
+        _ if privileged => (wished, true),
+        _ => (role::subset(wished, parent)?, parent.iter().any(|policy| policy == "default")),
     };
     if policies.iter().any(|policy| policy == "root") && !caller.is_root {
         return Err(Error::invalid("root tokens may not be created without parent token being root"));
@@ -206,21 +195,71 @@ fn policies(
     if policies.iter().any(|policy| policy == "response-wrapping") {
         return Err(Error::invalid("the policy response-wrapping cannot be assigned"));
     }
-    Ok(policies)
+    Ok((policies, adds_default))
 }
 
 /// The period and the hard end: the lesser of what the role and the caller say.
-fn limits(input: &NewToken, role: Option<&Role>, warnings: &mut Vec<String>) -> (Duration, Duration) {
-    let Some(role) = role else { return (input.period.0, input.explicit_max_ttl.0) };
-    let period =
-        if role.token_period.is_zero() { Duration::ZERO } else { role::lesser(input.period.0, role.token_period.0) };
-    let explicit = role::lesser(input.explicit_max_ttl.0, role.token_explicit_max_ttl.0);
-    if !input.explicit_max_ttl.is_zero() && explicit < input.explicit_max_ttl.0 {
+fn limits(
+    cx: &Cx<TokenEngine>,
+    input: &NewToken,
+    role: Option<&Role>,
+    privileged: bool,
+    warnings: &mut Vec<String>,
+) -> Result<(Duration, Duration), Error> {
+    let of_role = |part: fn(&Role) -> Ttl| role.map_or(Duration::ZERO, |role| part(role).0);
+    let (role_period, role_explicit) = (of_role(|role| role.token_period), of_role(|role| role.token_explicit_max_ttl));
+    if !input.period.is_zero() && role_period.is_zero() && !privileged {
+        return Err(Error::invalid("root or sudo privileges required to create periodic token"));
+    }
+    let period = role::lesser(input.period.0, role_period);
+    if period < input.period.0 {
+        warnings.push("period specified both during creation call and in role; using the lesser value".to_owned());
+    }
+    let explicit = role::lesser(input.explicit_max_ttl.0, role_explicit);
+    if explicit < input.explicit_max_ttl.0 {
         warnings.push(
             "Explicit max TTL specified both during creation call and in role; using the lesser value".to_owned(),
         );
     }
-    (period, explicit)
+    let most = cx.mount().max_ttl;
+    if explicit > most {
+        warnings.push(format!(
+            "Explicit max TTL of {} seconds is greater than system/mount allowed value; value is being capped to {} seconds",
+            explicit.as_secs(),
+            most.as_secs()
+        ));
+    }
+    Ok((period, explicit.min(most)))
+}
+
+/// The entity of the alias that the caller asks for, which the role must allow.
+async fn entity_of(cx: &Cx<TokenEngine>, alias: &str, role: Option<&Role>) -> Result<(String, Vec<String>), Error> {
+    let Some(role) = role else {
+        return Err(Error::invalid("'entity_alias' is only allowed in combination with token role"));
+    };
+    let alias = alias.to_lowercase();
+    if !role.allowed_entity_aliases.iter().any(|pattern| role::glob(pattern, &alias)) {
+        return Err(Error::invalid("invalid 'entity_alias' value: the role's allowed_entity_aliases do not hold it"));
+    }
+    cx.services().alias_entity(cx.view().tx(), cx.mount(), &alias).await
+}
+
+/// From where the new token may be used. What binds the parent binds its child, unless a role says otherwise, or somebody
+/// privileged cuts the tie.
+async fn cidrs(
+    cx: &Cx<TokenEngine>,
+    caller: &Caller,
+    role: Option<&Role>,
+    free: bool,
+) -> Result<Vec<ipnet::IpNet>, Error> {
+    match role {
+        Some(role) => create::parse_cidrs(&role.token_bound_cidrs),
+        None if free => Ok(Vec::new()),
+        None => {
+            let parent = cx.engine().tokens.find(&caller.id).await?;
+            Ok(parent.map(|parent| parent.bound_cidrs.clone()).unwrap_or_default())
+        }
+    }
 }
 
 async fn warn_of_unknown(cx: &Cx<TokenEngine>, policies: &[String]) -> Result<(), Error> {
@@ -458,6 +497,10 @@ async fn revoke_id(cx: &Cx<TokenEngine>, id: &TokenId) -> Result<Answer, Error> 
 
 async fn revoke_orphan(cx: Cx<TokenEngine>, (): (), by: ByToken) -> Result<Answer, Error> {
     let token = required(by.token)?;
+    // EXPOSE: only its prefix is looked at.
+    if token.expose().starts_with(crate::format::BATCH) {
+        return Err(Error::invalid("batch tokens cannot be revoked"));
+    }
     let tokens = &cx.engine().tokens;
     let id = tokens.id(&token);
     match tokens.revoke_orphan(cx.view().tx(), &id).await? {
@@ -487,8 +530,20 @@ async fn list_roles(cx: Cx<TokenEngine>, (): (), paging: Paging) -> Result<Keys,
     Ok(roles.list("", paging.after.as_deref(), limit.clamp(1, MOST)).await?.into())
 }
 
-async fn read_role(cx: Cx<TokenEngine>, name: Name) -> Result<Option<Data<Role>>, Error> {
-    Ok(role::load(cx.view().tx(), name.as_str()).await?.map(Data))
+/// A role with its settings under their older names too, which old clients read.
+#[derive(Serialize)]
+struct ShownRole {
+    #[serde(flatten)]
+    role: Role,
+    explicit_max_ttl: Ttl,
+    period: Ttl,
+}
+
+async fn read_role(cx: Cx<TokenEngine>, name: Name) -> Result<Option<Data<ShownRole>>, Error> {
+    let role = role::load(cx.view().tx(), name.as_str()).await?;
+    let shown =
+        |role: Role| ShownRole { explicit_max_ttl: role.token_explicit_max_ttl, period: role.token_period, role };
+    Ok(role.map(shown).map(Data))
 }
 
 async fn role_exists(cx: Cx<TokenEngine>, name: Name) -> Result<bool, Error> {
