@@ -129,7 +129,7 @@ fn a_lease_is_shown_renewed_and_ended() {
         root.list("sys/leases/lookup/database/creds/app/").data()["keys"],
         json!([user.lease.rsplit('/').next().unwrap()])
     );
-    assert_eq!(root.list("sys/leases/lookup").data()["keys"], json!(["database/"]));
+    assert_eq!(root.list("sys/leases/lookup").data()["keys"], json!(["auth/", "database/"]));
     caller.list("sys/leases/lookup/database/creds/app/").refused(403, "permission denied");
 
     // Asked to wait, the reply means that the user is gone; even with an open session.
@@ -148,7 +148,7 @@ fn a_lease_is_shown_renewed_and_ended() {
 
     // Not asked to wait, it is gone soon.
     let user = World::user(&caller, "app");
-    root.post_nothing(&format!("sys/leases/revoke/{}", user.lease)).ok();
+    assert_eq!(root.post_nothing(&format!("sys/leases/revoke/{}", user.lease)).status, 202);
     world.soon_no_users();
     assert_eq!(root.post_nothing("sys/leases/tidy").status, 202);
 
@@ -156,6 +156,7 @@ fn a_lease_is_shown_renewed_and_ended() {
     world.role("apple", CREATION, "1h");
     let users: Vec<_> = ["app", "app", "apple"].map(|role| World::user(&caller, role)).into();
     caller.post_nothing("sys/leases/revoke-prefix/database/creds/app").refused(403, "permission denied");
+    assert_eq!(root.post_nothing("sys/leases/revoke-prefix/database/creds/none").status, 202);
     root.post("sys/leases/revoke-prefix/database/creds/app", json!({ "sync": true })).done();
     assert_eq!(users.iter().map(|user| world.works(user)).collect::<Vec<_>>(), [false, false, true]);
     root.post("sys/leases/revoke-prefix/database", json!({ "sync": true })).done();
@@ -400,6 +401,65 @@ fn no_user_stays_behind_when_its_token_ends_at_the_same_moment() {
         });
         world.soon_no_users();
     }
+}
+
+#[test]
+fn killed_at_any_moment_the_server_knows_of_every_user_it_made() {
+    let mut world = World::new();
+    world
+        .root
+        .post("sys/policies/acl/caller", json!({ "policy": "path \"database/creds/*\" { capabilities = [\"read\"] }" }))
+        .done();
+    for round in 0..6 {
+        let caller = world.caller();
+        let (stop, made) = (std::sync::atomic::AtomicBool::new(false), std::sync::Mutex::new(Vec::new()));
+        std::thread::scope(|scope| {
+            for _ in 0..6 {
+                scope.spawn(|| {
+                    let wire = caller.with_token(caller.token());
+                    while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                        // Cut off, or refused by nobody: the server is dead.
+                        let Ok(reply) = wire.try_send_to("GET", "/v1/database/creds/app", &[], None) else { break };
+                        made.lock().unwrap().push(World::user_of(&reply.ok()));
+                    }
+                });
+            }
+            Server::eventually("some users are made", || (made.lock().unwrap().len() > 3).then_some(()));
+            std::thread::sleep(Duration::from_millis(7 * round));
+            world.server.kill();
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+        world.server.launch();
+        world.server.unseal();
+        // What was handed out is there and leased; what was not is gone, and nothing is there that is not known.
+        let found = Server::eventually("users that nobody got are gone", || {
+            let found = world.root.get("database/orphans/shop").data();
+            (found["orphans"] == json!([]) && found["leased"] == json!(world.users())).then_some(found)
+        });
+        let made = made.into_inner().unwrap();
+        assert!(found["leased"].as_u64().unwrap() >= made.len() as u64, "{found}");
+        for user in made.iter().rev().take(5) {
+            assert!(world.works(user) && world.lookup(&user.lease).status == 200, "{}", user.name);
+        }
+        // Their sessions died with the server, but the database may not know it yet: that is tried again.
+        assert_eq!(world.root.post_nothing("sys/leases/revoke-prefix/database").status, 202);
+        world.soon_no_users();
+    }
+    let failed = world.server.logged("could not be revoked yet");
+    println!("{} revocations had to be tried again: {:?}", failed.len(), failed.first());
+}
+
+#[test]
+fn what_a_batch_token_leases_cannot_be_renewed_past_its_end() {
+    let world = World::new();
+    let policy = "path \"database/creds/*\" { capabilities = [\"read\"] }";
+    world.root.post("sys/policies/acl/plain", json!({ "policy": policy })).done();
+    let ask = json!({ "policies": ["plain"], "type": "batch", "ttl": "10m" });
+    let batch = world.root.with_token(&world.root.post("auth/token/create", ask).client_token());
+    let user = World::user(&batch, "app");
+    assert!(user.duration <= 600, "{}", user.duration);
+    let renewed = world.root.post("sys/leases/renew", json!({ "lease_id": user.lease, "increment": "1h" })).ok();
+    assert!(renewed["lease_duration"].as_u64().unwrap() <= 600, "{renewed}");
 }
 
 #[test]

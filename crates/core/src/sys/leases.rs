@@ -1,10 +1,11 @@
 //! `sys/leases`.
 
+use std::sync::Arc;
+
 use api::{Count, Flag, Ttl};
 use engine::{Answer, Data, Done, Keys};
-use gate::{Error, LeaseCall, LeaseId};
+use gate::{Error, LeaseCall, LeaseId, TokenId};
 use serde::{Deserialize, Serialize};
-use storage::Tx;
 
 use super::{Cx, Paging, Routes, System, Verb, running};
 use crate::running::Running;
@@ -74,9 +75,12 @@ struct Shown {
 }
 
 async fn lookup(cx: Cx<System>, (): (), ask: Ask) -> Result<Data<Shown>, Error> {
-    let running = running(&cx)?;
-    let record = running.leases.lookup(cx.view().tx(), &ask.id()?).await?;
-    let record = record.ok_or_else(|| Error::invalid("invalid lease"))?;
+    let (running, id) = (running(&cx)?, ask.id()?);
+    let Some(record) = running.leases.lookup(cx.view().tx(), &id).await? else {
+        let token = token(&running, &id).await?;
+        let (_, token) = token.ok_or_else(|| Error::invalid("invalid lease"))?;
+        return Ok(Data(of_token(&cx, id, &token)));
+    };
     let left = record.expires.map_or(0, |end| clock::between(cx.now(), end).as_secs());
     Ok(Data(Shown {
         id: record.id.clone(),
@@ -89,13 +93,43 @@ async fn lookup(cx: Cx<System>, (): (), ask: Ask) -> Result<Data<Shown>, Error> 
     }))
 }
 
+/// The token that a lease id stands for, as that of a login does: its path and its id.
+async fn token(running: &Running, lease: &LeaseId) -> Result<Option<(TokenId, Arc<tokens::Record>)>, Error> {
+    let Some((path, id)) = lease.0.rsplit_once('/').filter(|(path, _)| path.starts_with("auth/")) else {
+        return Ok(None);
+    };
+    let id = TokenId(id.into());
+    let found = running.tokens.find(&id).await?.filter(|record| *record.path == *path);
+    Ok(found.map(|record| (id, record)))
+}
+
+fn of_token(cx: &Cx<System>, id: LeaseId, record: &tokens::Record) -> Shown {
+    Shown {
+        id,
+        issue_time: record.created.to_string(),
+        expire_time: record.expires.map(|end| end.to_string()),
+        last_renewal: record.last_renewal.map(|at| at.to_string()),
+        renewable: record.renewable,
+        ttl: record.expires.map_or(0, |end| clock::between(cx.now(), end).as_secs()),
+        revoke_error: None,
+    }
+}
+
+/// Leases of engines and of logins, below one path.
 async fn list(cx: Cx<System>, prefix: String, paging: Paging) -> Result<Keys, Error> {
     let folder = match prefix.trim_matches('/') {
         "" => String::new(),
         prefix => format!("{prefix}/"),
     };
-    let view = cx.view().tx().view("sys/lease/id/");
-    Ok(view.list(&folder, paging.after.as_deref(), paging.limit(100_000)).await?.into())
+    let (tx, limit) = (cx.view().tx(), paging.limit(100_000));
+    let mut keys = Vec::new();
+    for stored in ["sys/lease/id/", tokens::PATHS] {
+        keys.extend(tx.view(stored).list(&folder, paging.after.as_deref(), limit).await?.names);
+    }
+    keys.sort_unstable();
+    keys.dedup();
+    keys.truncate(limit);
+    Ok(keys.into())
 }
 
 async fn renew(cx: Cx<System>, (): (), ask: Ask) -> Result<Answer, Error> {
@@ -110,8 +144,13 @@ async fn renew_at(cx: Cx<System>, id: String, ask: Ask) -> Result<Answer, Error>
 async fn renew_lease(cx: &Cx<System>, id: LeaseId, increment: Ttl) -> Result<Answer, Error> {
     let running = running(cx)?;
     let tx = cx.view().tx();
-    let record = running.leases.lookup(tx, &id).await?;
-    let record = record.ok_or_else(|| Error::invalid("lease not found"))?;
+    let Some(record) = running.leases.lookup(tx, &id).await? else {
+        let is_token = token(&running, &id).await?.is_some();
+        return Err(Error::invalid(match is_token {
+            true => "tokens cannot be renewed through this endpoint; use auth/token/renew-accessor",
+            false => "lease not found",
+        }));
+    };
     let (until, warnings) = running.leases.renewal(&record, increment.set())?;
     let mounted = running.mounts.by_uuid(&record.mount).ok_or_else(|| Error::invalid("the lease's mount is gone"))?;
     let call = LeaseCall {
@@ -119,9 +158,9 @@ async fn renew_lease(cx: &Cx<System>, id: LeaseId, increment: Ttl) -> Result<Ans
         data: record.secret(),
         until: Some(until),
         pending: false,
-        mount: std::sync::Arc::clone(&mounted.info),
-        view: tx.view(std::sync::Arc::clone(&mounted.prefix)),
-        services: std::sync::Arc::clone(cx.services()),
+        mount: Arc::clone(&mounted.info),
+        view: tx.view(Arc::clone(&mounted.prefix)),
+        services: Arc::clone(cx.services()),
     };
     mounted.backend.renew(call).await?;
     let renewable = record.renewable;
@@ -139,20 +178,38 @@ async fn revoke_at(cx: Cx<System>, id: String, ask: Ask) -> Result<Answer, Error
 }
 
 async fn revoke_lease(cx: &Cx<System>, id: LeaseId, sync: Flag) -> Result<Answer, Error> {
-    let waiting = running(cx)?.leases.revoke(&id).await?;
-    let Some(waiting) = waiting else { return Ok(Answer::default()) };
-    if !sync.0 {
-        return Ok(Answer::default());
+    let running = running(cx)?;
+    if let Some((token, _)) = token(&running, &id).await? {
+        let ended = running.revoke_token(&token).await?;
+        return match (sync.0, ended) {
+            (true, Some(ended)) => tokio::time::timeout(SYNC, ended)
+                .await
+                .map(|_| Answer::default())
+                .map_err(|_| Error::Target(GOES_ON.to_owned())),
+            (true, None) => Ok(Answer::default()),
+            (false, _) => Ok(accepted()),
+        };
     }
+    let waiting = running.leases.revoke(&id).await?;
+    if !sync.0 {
+        return Ok(accepted());
+    }
+    let Some(waiting) = waiting else { return Ok(Answer::default()) };
     match tokio::time::timeout(SYNC, waiting).await {
         Ok(Ok(Ok(()))) => Ok(Answer::default()),
         Ok(Ok(Err(why))) => Err(Error::Target(format!("failed to revoke, it is tried again in the background: {why}"))),
-        Ok(Err(_)) | Err(_) => Err(Error::Target("the revocation goes on in the background".to_owned())),
+        Ok(Err(_)) | Err(_) => Err(Error::Target(GOES_ON.to_owned())),
     }
+}
+
+/// The reply to a caller who does not wait: the revocations are marked and go on in the background.
+fn accepted() -> Answer {
+    Answer { status: Some(202), ..Answer::default() }
 }
 
 /// How long a caller who asked to wait is kept.
 const SYNC: std::time::Duration = std::time::Duration::from_secs(60);
+const GOES_ON: &str = "the revocation goes on in the background";
 const PAGE: usize = 500;
 
 async fn ids_below(running: &Running, prefix: &str) -> Result<Vec<LeaseId>, Error> {
@@ -181,23 +238,36 @@ async fn revoke_prefix(cx: Cx<System>, prefix: String, ask: Ask) -> Result<Answe
     for id in ids_below(&running, &prefix).await? {
         waits.extend(running.leases.revoke(&id).await?);
     }
-    if prefix.starts_with("auth/") {
-        for id in running.tokens.by_path(prefix.trim_end_matches('/'), usize::MAX).await? {
-            running.tokens.revoke_now(&id).await?;
+    let ended = revoke_tokens(&running, &prefix).await?;
+    if !ask.sync.0 {
+        return Ok(accepted());
+    }
+    let all = async {
+        let results = futures::future::join_all(waits).await;
+        for end in ended {
+            // A sender that is gone has been told: the token ended otherwise.
+            let _ = end.await;
+        }
+        results.into_iter().filter(|result| !matches!(result, Ok(Ok(())))).count()
+    };
+    match tokio::time::timeout(SYNC, all).await {
+        Ok(0) => Ok(Answer::default()),
+        Ok(_) | Err(_) => {
+            Err(Error::Target("some revocations go on in the background; see sys/leases?type=irrevocable".to_owned()))
         }
     }
-    if ask.sync.0 {
-        let all = futures::future::join_all(waits);
-        let failed = tokio::time::timeout(SYNC, all)
-            .await
-            .map_or(1, |results| results.into_iter().filter(|result| !matches!(result, Ok(Ok(())))).count());
-        if failed > 0 {
-            return Err(Error::Target(
-                "some revocations go on in the background; see sys/leases?type=irrevocable".to_owned(),
-            ));
+}
+
+/// Revokes the tokens that were made below a path. The receivers tell when they, and all that they leased, are gone.
+async fn revoke_tokens(running: &Running, prefix: &str) -> Result<Vec<futures::channel::oneshot::Receiver<()>>, Error> {
+    let prefix = prefix.trim_end_matches('/');
+    let mut ends = Vec::new();
+    if prefix.starts_with("auth/") || prefix == "auth" {
+        for id in running.tokens.by_path(prefix).await? {
+            ends.extend(running.revoke_token(&id).await?);
         }
     }
-    Ok(Answer::default())
+    Ok(ends)
 }
 
 async fn revoke_force(cx: Cx<System>, prefix: String) -> Result<Done, Error> {
@@ -205,6 +275,7 @@ async fn revoke_force(cx: Cx<System>, prefix: String) -> Result<Done, Error> {
     for id in ids_below(&running, &prefix).await? {
         running.leases.force(&id).await?;
     }
+    revoke_tokens(&running, &prefix).await?;
     Ok(Done)
 }
 
@@ -249,25 +320,22 @@ async fn failing(cx: &Cx<System>, kind: &Kind) -> Result<Vec<IrrevocableLease>, 
         return Err(Error::invalid("type: the only type is \"irrevocable\""));
     }
     let running = running(cx)?;
-    let tx = Tx::new(running.store());
     let limit = kind.limit.map_or(10_000, |limit| usize::try_from(limit.0).unwrap_or(10_000));
     let mut found = Vec::new();
     let mut after: Option<String> = None;
-    loop {
-        let (ids, more) = running.leases.ids("", after.as_deref(), PAGE).await?;
-        for id in &ids {
-            let record = running.leases.lookup(&tx, id).await?;
-            if let Some(record) = record.filter(|record| record.failures > 0 && found.len() < limit) {
-                let error = record.last_error.clone().unwrap_or_default();
-                found.push(IrrevocableLease { lease_id: id.clone(), error, failures: record.failures });
-            }
-        }
-        tx.clear();
-        after = ids.last().map(|id| id.0.to_string());
-        if !more || found.len() >= limit {
-            return Ok(found);
+    while found.len() < limit {
+        let (records, more) = running.leases.failing(after.as_deref(), PAGE.min(limit - found.len())).await?;
+        after = records.last().map(|record| format!("{}/{}", record.mount, record.id));
+        found.extend(records.into_iter().map(|record| IrrevocableLease {
+            lease_id: record.id,
+            error: record.last_error.unwrap_or_default(),
+            failures: record.failures,
+        }));
+        if !more || after.is_none() {
+            break;
         }
     }
+    Ok(found)
 }
 
 async fn count(cx: Cx<System>, (): (), kind: Kind) -> Result<Data<Counted>, Error> {
