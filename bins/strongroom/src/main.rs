@@ -16,6 +16,10 @@ mod server_args;
 mod session;
 mod terminal;
 
+/// Nothing that a secret passed through on its way keeps it.
+#[global_allocator]
+static ALLOCATOR: secret::WipingAllocator = secret::WipingAllocator;
+
 fn main() -> std::process::ExitCode {
     cli::start(std::env::args_os().collect())
 }

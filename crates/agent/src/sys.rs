@@ -1,6 +1,6 @@
 //! The calls that have no safe form: fork with exec, signal masks and dispositions, signalfd.
 //!
-//! The only module of the workspace with `unsafe` in it. Everything here is a thin, checked wrapper; decisions live
+//! One of the two modules of the workspace with `unsafe` in them; the other is the allocator in `secret`. Everything here is a thin, checked wrapper; decisions live
 //! in `supervise`.
 
 use std::{

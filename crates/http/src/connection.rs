@@ -67,6 +67,7 @@ where
 async fn drive<C: GracefulConnection>(connection: C, activity: &Activity, exchange: &Exchange) {
     let mut connection = pin!(connection);
     let mut phase = exchange.phase.clone();
+    let mut sealings = exchange.core.sealings();
     let mut open = true;
     let period = tick(&exchange.config);
     let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + period, period);
@@ -82,6 +83,8 @@ async fn drive<C: GracefulConnection>(connection: C, activity: &Activity, exchan
                     connection.as_mut().graceful_shutdown();
                 }
             },
+            // Its buffers hold what was last said on it, tokens for one.
+            Ok(()) = sealings.changed() => connection.as_mut().graceful_shutdown(),
             _ = ticks.tick() => match activity.judge(&exchange.config) {
                 Verdict::Fine => {}
                 Verdict::Idle => connection.as_mut().graceful_shutdown(),

@@ -2,12 +2,17 @@
 //!
 //! [`Secret`] has no `Clone`, no `PartialEq`, no `Display`, no `Deref` and no `Serialize`. Its value is seen through
 //! [`Secret::expose`], which every caller marks with an `// EXPOSE:` comment, and leaves the program through
-//! [`Disclosed`], the one type that serialises.
+//! [`Disclosed`], the one type that serialises. [`WipingAllocator`] sees to the memory that secrets pass through on
+//! their way.
+
+#[allow(unsafe_code, reason = "an allocator has no safe form")]
+mod wiping;
 
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use subtle::ConstantTimeEq;
+pub use wiping::WipingAllocator;
 pub use zeroize::{Zeroize, Zeroizing};
 
 /// A value that must not be seen by accident. `Debug` prints `Secret(..)`; the memory is wiped on drop.
