@@ -75,7 +75,7 @@ superuser "CREATE TABLE orders (id serial PRIMARY KEY, item text NOT NULL, by_us
 superuser "GRANT SELECT, INSERT ON orders TO app_rw; GRANT USAGE ON SEQUENCE orders_id_seq TO app_rw" >/dev/null
 admin_password=$(openssl rand -hex 12)
 superuser "CREATE ROLE strongroom_admin LOGIN CREATEROLE PASSWORD '$admin_password'; GRANT app_rw TO strongroom_admin WITH ADMIN OPTION" >/dev/null
-superuser "CREATE ROLE report_a LOGIN PASSWORD 'x'; CREATE ROLE report_b LOGIN PASSWORD 'x'" >/dev/null
+superuser "CREATE ROLE report_a LOGIN PASSWORD 'x'; CREATE ROLE report_b LOGIN PASSWORD 'x'; GRANT report_a, report_b TO strongroom_admin WITH ADMIN OPTION" >/dev/null
 good "PostgreSQL listens on 127.0.0.1:$pg_port; strongroom_admin may create roles and is no superuser"
 
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj "/CN=127.0.0.1" \

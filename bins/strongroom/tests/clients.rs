@@ -48,7 +48,7 @@ fn shown(output: &Output) -> String {
 fn database() -> Postgres {
     let postgres = Postgres::start();
     postgres.admin("strongroom", "handed-over");
-    postgres.psql("CREATE ROLE report LOGIN PASSWORD 'x'");
+    postgres.psql("CREATE ROLE report LOGIN PASSWORD 'x'; GRANT report TO strongroom WITH ADMIN OPTION");
     postgres
 }
 

@@ -32,7 +32,8 @@ impl Shop {
              CREATE TABLE orders (id serial PRIMARY KEY, item text NOT NULL, by_user text DEFAULT current_user); \
              GRANT SELECT, INSERT ON orders TO app_rw; GRANT USAGE ON SEQUENCE orders_id_seq TO app_rw; \
              GRANT app_rw TO strongroom_admin WITH ADMIN OPTION; \
-             CREATE ROLE report_a LOGIN PASSWORD 'x'; CREATE ROLE report_b LOGIN PASSWORD 'x'; CREATE ROLE lonely LOGIN PASSWORD 'x'",
+             CREATE ROLE report_a LOGIN PASSWORD 'x'; CREATE ROLE report_b LOGIN PASSWORD 'x'; CREATE ROLE lonely LOGIN PASSWORD 'x'; \
+             GRANT report_a, report_b, lonely TO strongroom_admin WITH ADMIN OPTION",
         );
         let shop = Self {
             server: Server::start(PROGRAM),

@@ -70,6 +70,11 @@ impl Postgres {
         format!("postgresql://{user}:{password}@127.0.0.1:{}/{database}?sslmode=disable", self.port)
     }
 
+    /// Whether this server was built with TLS.
+    pub fn has_tls(&self) -> bool {
+        self.psql("SHOW ssl") == "on"
+    }
+
     /// The certificate of the authority that signed the server's certificate (for `localhost` and `127.0.0.1`), PEM.
     pub fn ca_pem(&self) -> &str {
         &self.ca_pem
@@ -145,7 +150,7 @@ impl Postgres {
             format!("port = {}", self.port),
             "listen_addresses = '127.0.0.1'".to_owned(),
             format!("unix_socket_directories = '{}'", self.dir.display()),
-            "ssl = on".to_owned(),
+            format!("ssl = {}", if self.knows_tls(&data) { "on" } else { "off" }),
             "max_connections = 100".to_owned(),
             "shared_buffers = '32MB'".to_owned(),
             "log_statement = 'all'".to_owned(),
@@ -153,6 +158,12 @@ impl Postgres {
         lines.extend(settings.iter().map(|setting| (*setting).to_owned()));
         let mut conf = fs::OpenOptions::new().append(true).open(data.join("postgresql.conf")).unwrap();
         writeln!(conf, "{}", lines.join("\n")).unwrap();
+    }
+
+    /// Whether the server was built with TLS. That of Debian is, that of some other packages is not.
+    fn knows_tls(&self, data: &Path) -> bool {
+        let output = self.command("postgres").args(["-D", &data.to_string_lossy(), "-C", "ssl_library"]).output();
+        !output.expect("postgres starts").stdout.trim_ascii().is_empty()
     }
 
     fn control(&self, args: &[&str]) -> Output {
@@ -218,7 +229,8 @@ pub fn spare_port() -> u16 {
     listener.local_addr().expect("a bound address").port()
 }
 
-/// The directory of the PostgreSQL programs: that of `initdb` in PATH, else the newest below `/usr/lib/postgresql`.
+/// The directory of the PostgreSQL programs: that of `initdb` in PATH, else the newest below `/usr/lib/postgresql`. So
+/// another version is tested by putting its programs first in PATH.
 fn find_binaries() -> PathBuf {
     let complete = |dir: &Path| ["initdb", "pg_ctl", "postgres", "psql"].iter().all(|name| dir.join(name).exists());
     let path = std::env::var_os("PATH").unwrap_or_default();

@@ -25,9 +25,10 @@ impl Failure {
         };
         let code = answer.code().clone();
         let mut message = answer.message().to_owned();
-        if code == SqlState::DEPENDENT_OBJECTS_STILL_EXIST {
-            // Only the detail says which objects.
-            message = [message.as_str(), answer.detail().unwrap_or_default()].join(": ").replace('\n', "; ");
+        // Only the detail says which objects, or which right is missing.
+        let telling = [SqlState::DEPENDENT_OBJECTS_STILL_EXIST, SqlState::INSUFFICIENT_PRIVILEGE];
+        if let Some(detail) = answer.detail().filter(|_| telling.contains(&code)) {
+            message = [message.as_str(), detail].join(": ").replace('\n', "; ");
         }
         let message = without(&message, secrets);
         let fatal = matches!(answer.severity(), "FATAL" | "PANIC");

@@ -30,6 +30,7 @@ fn a_crash_at_any_step_leaves_no_unknown_user_and_a_working_login() {
         let dir = tempfile::tempdir().unwrap();
         postgres.psql("DROP ROLE IF EXISTS admin");
         postgres.admin("admin", "handed-over");
+        postgres.psql("GRANT readers, \"s-app\" TO admin WITH ADMIN OPTION");
         let port = postgres.port().to_string();
         assert!(run("prepare", "", dir.path(), &port), "{point}: prepare");
         assert!(!run("act", point, dir.path(), &port), "{point}: the process reaches the point and dies there");

@@ -20,6 +20,7 @@ static POSTGRES: LazyLock<Postgres> = LazyLock::new(|| {
 async fn server(name: &str) -> Server {
     let server = Server::start_simulated().await;
     POSTGRES.admin(name, "handed-over");
+    POSTGRES.psql(&format!("GRANT readers TO {name} WITH ADMIN OPTION"));
     server.connect(&POSTGRES, name, "handed-over").await;
     server
 }
@@ -28,6 +29,13 @@ async fn role(server: &Server, name: &str, more: Value) {
     let mut body = json!({"db_name": "db", "creation_statements": MEMBER, "default_ttl": "1h", "max_ttl": "2h"});
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     server.write(&format!("database/roles/{name}"), body).await.unwrap();
+}
+
+/// An account that exists, and may be changed by `admin`.
+fn account(name: &str, password: &str, admin: &str) {
+    POSTGRES.psql(&format!(
+        "CREATE ROLE \"{name}\" LOGIN PASSWORD '{password}' IN ROLE readers; GRANT \"{name}\" TO {admin} WITH ADMIN OPTION"
+    ));
 }
 
 fn text(value: &Value) -> String {
@@ -279,7 +287,7 @@ async fn the_password_of_a_connection_rotates_by_plan() {
 #[tokio::test]
 async fn a_static_account_rotates_by_hand_and_by_plan() {
     let server = server("static").await;
-    POSTGRES.psql("CREATE ROLE \"s-app\" LOGIN PASSWORD 'original' IN ROLE readers");
+    account("s-app", "original", "static");
     let body = json!({"db_name": "db", "username": "s-app", "rotation_period": "1h"});
     server.write("database/static-roles/app", body.clone()).await.unwrap();
     let read = async || server.read("database/static-creds/app").await.unwrap().data;
@@ -329,7 +337,8 @@ async fn a_static_account_rotates_by_hand_and_by_plan() {
 #[tokio::test]
 async fn paired_accounts_keep_the_login_before_valid_for_a_period() {
     let server = server("paired").await;
-    POSTGRES.psql("CREATE ROLE \"p-a\" LOGIN IN ROLE readers; CREATE ROLE \"p-b\" LOGIN IN ROLE readers");
+    account("p-a", "original", "paired");
+    account("p-b", "original", "paired");
     let body = json!({"db_name": "db", "username": "p-a", "paired_username": "p-b", "rotation_period": "1h"});
     server.write("database/static-roles/pair", body).await.unwrap();
     let mut before = server.read("database/static-creds/pair").await.unwrap().data;
@@ -345,7 +354,8 @@ async fn paired_accounts_keep_the_login_before_valid_for_a_period() {
 #[tokio::test]
 async fn a_login_can_change_with_each_reading_or_not_be_touched_at_first() {
     let server = server("reading").await;
-    POSTGRES.psql("CREATE ROLE \"r-app\" LOGIN PASSWORD 'original' IN ROLE readers; CREATE ROLE \"r-imp\" LOGIN PASSWORD 'imported' IN ROLE readers");
+    account("r-app", "original", "reading");
+    account("r-imp", "imported", "reading");
     server
         .write("database/static-roles/read", json!({"db_name": "db", "username": "r-app", "rotate_on_read": true}))
         .await
@@ -372,7 +382,7 @@ async fn a_login_can_change_with_each_reading_or_not_be_touched_at_first() {
 #[tokio::test]
 async fn a_rotation_that_fails_leaves_the_old_value_and_is_seen() {
     let server = server("failing").await;
-    POSTGRES.psql("CREATE ROLE \"f-app\" LOGIN IN ROLE readers");
+    account("f-app", "original", "failing");
     let body = json!({"db_name": "db", "username": "f-app", "rotation_period": "1h"});
     server.write("database/static-roles/app", body).await.unwrap();
     let before = server.read("database/static-creds/app").await.unwrap().data;
@@ -454,7 +464,7 @@ async fn two_hundred_requests_at_once_all_get_a_user() {
 async fn a_database_that_was_down_past_expiry_loses_the_user_soon_after() {
     let postgres = Postgres::start();
     postgres.admin("admin", "admin");
-    postgres.psql("CREATE ROLE readers");
+    postgres.psql("CREATE ROLE readers; GRANT readers TO admin WITH ADMIN OPTION");
     let server = Server::start_simulated().await;
     server.connect(&postgres, "admin", "admin").await;
     role(&server, "app", json!({})).await;
