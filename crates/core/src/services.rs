@@ -102,6 +102,7 @@ impl Services for RequestServices {
         outcome: Result<(), String>,
     ) -> BoxFuture<'a, Result<(), Error>> {
         self.planned.store(true, Ordering::Relaxed);
+        self.running.metrics.rotation(outcome.is_ok());
         Box::pin(self.running.rotations.rotated(tx, mount, id, outcome))
     }
 

@@ -83,12 +83,12 @@ impl<E> Scope<E> {
         self.services.plan(self.view.tx(), &self.mount, id, plan).await
     }
 
-    /// Records a rotation done outside its plan, and plans the next from now.
+    /// Records a rotation done outside its plan or without one, and plans the next from now if there is a plan.
     pub async fn rotated(&self, id: &str, outcome: Result<(), String>) -> Result<(), Error> {
         self.services.rotated(self.view.tx(), &self.mount, id, outcome).await
     }
 
-    /// How the rotation of `id` stands; `None` if none is planned.
+    /// How the rotation of `id` stands; `None` if none is planned and none was done by hand.
     pub async fn rotation(&self, id: &str) -> Result<Option<RotationStatus>, Error> {
         self.services.rotation(self.view.tx(), &self.mount, id).await
     }

@@ -229,12 +229,12 @@ pub struct IntentSpec {
     pub role: String,
 }
 
-/// When to rotate.
+/// When to rotate: by a period, by a schedule, or by hand only.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
-    /// The time between rotations; set unless `schedule` is.
+    /// The time between rotations.
     pub period: Option<Duration>,
-    /// Five cron fields, UTC; set unless `period` is.
+    /// Five cron fields, UTC.
     pub schedule: Option<String>,
     /// How long after its time a scheduled rotation may still start; `None` is any time.
     pub window: Option<Duration>,
@@ -242,7 +242,14 @@ pub struct Plan {
     pub first_now: bool,
 }
 
-/// How a planned rotation stands.
+impl Plan {
+    /// Whether nothing is ever due by itself.
+    pub fn is_by_hand(&self) -> bool {
+        self.period.is_none() && self.schedule.is_none()
+    }
+}
+
+/// How a rotation stands.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RotationStatus {
     /// When the next one is due.

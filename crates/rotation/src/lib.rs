@@ -47,6 +47,15 @@ pub struct Item {
     due: Option<Timestamp>,
 }
 
+impl Item {
+    /// What has no plan.
+    fn by_hand(mount: &MountInfo, id: &str) -> Self {
+        let plan = Plan { period: None, schedule: None, window: None, first_now: false };
+        let status = RotationStatus::default_new();
+        Self { mount: mount.uuid.to_string(), id: id.to_owned(), plan, status, due: None }
+    }
+}
+
 /// Does rotations; implemented by the program, which knows the engines.
 pub trait Rotate: Send + Sync + 'static {
     /// Rotates one thing. `Ok(false)` if its mount is gone.
@@ -96,7 +105,8 @@ impl Rotations {
         Ok(())
     }
 
-    /// Records a rotation that the engine did outside its plan, and plans the next, as part of `tx`.
+    /// Records a rotation that the engine did outside its plan, and plans the next, as part of `tx`. What has no plan is
+    /// never due, but how it went is kept all the same.
     pub async fn rotated(
         &self,
         tx: &Tx,
@@ -104,9 +114,13 @@ impl Rotations {
         id: &str,
         outcome: Result<(), String>,
     ) -> Result<(), Error> {
-        let Some(mut item) = tx.get_json::<Item>(&item_key(&mount.uuid, id)).await? else { return Ok(()) };
+        let before: Option<Item> = tx.get_json(&item_key(&mount.uuid, id)).await?;
+        let mut item = before.unwrap_or_else(|| Item::by_hand(mount, id));
         if let Some(due) = item.due {
             tx.delete(due_key(due, &mount.uuid, id));
+        }
+        if let Err(why) = &outcome {
+            tracing::warn!(mount = item.mount, id, why, "a rotation by hand failed; the old value stays in force");
         }
         self.note(&mut item, outcome);
         self.put(tx, &item)?;
@@ -120,13 +134,13 @@ impl Rotations {
         self.wake.notify_one();
     }
 
-    /// How a rotation stands; `None` if none is planned.
+    /// How a rotation stands; `None` if none is planned and none was done by hand.
     pub async fn status(&self, tx: &Tx, mount: &MountInfo, id: &str) -> Result<Option<RotationStatus>, Error> {
         let item: Option<Item> = tx.get_json(&item_key(&mount.uuid, id)).await?;
         Ok(item.map(|item| item.status))
     }
 
-    /// The planned rotations, in order of mount and id, after `after` (a `<mount uuid>/<id>`).
+    /// The planned rotations and those by hand, in order of mount and id, after `after` (a `<mount uuid>/<id>`).
     pub async fn list(&self, after: Option<&str>, limit: usize) -> Result<(Vec<Item>, bool), Error> {
         let after = after.map(|after| format!("{ITEM}{after}"));
         let page = self.store.scan(&Scan { prefix: ITEM.to_owned(), after, limit, values: true }).await?;
@@ -314,7 +328,8 @@ impl Rotations {
                 status.failures = status.failures.saturating_add(1);
                 status.last_error = Some(why.clone());
                 let doubled = FIRST_RETRY.saturating_mul(1 << status.failures.saturating_sub(1).min(16));
-                item.due = Some(clock::after(now, doubled.min(LONGEST_RETRY)));
+                // Who rotates by hand tries again by hand.
+                item.due = (!item.plan.is_by_hand()).then(|| clock::after(now, doubled.min(LONGEST_RETRY)));
                 status.next = item.due;
             }
         }

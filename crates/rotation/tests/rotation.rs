@@ -202,6 +202,33 @@ async fn what_fails_comes_back_with_growing_pauses() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_rotated_by_hand_only_shows_how_it_went_and_is_never_due() {
+    let world = World::new();
+    let by_hand = async |outcome: Result<(), String>| {
+        let tx = Tx::new(Arc::clone(&world.disk));
+        world.rotations.rotated(&tx, &mount("db"), "root", outcome).await.unwrap();
+        tx.commit().await.unwrap();
+        world.rotations.wake();
+    };
+    by_hand(Err("connection refused".to_owned())).await;
+    let failed = world.status("root").await;
+    assert_eq!((failed.failures, failed.last_error.as_deref()), (1, Some("connection refused")));
+    assert_eq!((failed.next, failed.last), (None, None));
+    by_hand(Ok(())).await;
+    world.pass(seconds(3600 * 24)).await;
+    let done = world.status("root").await;
+    assert_eq!((done.failures, done.last_error, done.next, done.history.len()), (0, None, None, 2));
+    assert_eq!(*world.target.tried.lock(), 0);
+    let (listed, _) = world.rotations.list(None, 10).await.unwrap();
+    assert!(listed[0].plan.is_by_hand() && listed.len() == 1);
+    // A plan that comes later counts from the rotation by hand.
+    world.plan(&mount("db"), "root", Some(every(3600 * 48))).await;
+    assert_eq!(world.status("root").await.next, done.last.map(|last| clock::after(last, seconds(3600 * 48))));
+    world.plan(&mount("db"), "root", None).await;
+    assert_eq!(world.keys().await, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_changed_plan_keeps_its_history() {
     let world = World::new();
     world.plan(&mount("db"), "app", Some(every(60))).await;

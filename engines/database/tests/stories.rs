@@ -418,6 +418,42 @@ async fn a_rotation_that_fails_leaves_the_old_value_and_is_seen() {
         .await;
 }
 
+/// Also where nothing is planned: what was tried by hand or by a reading is seen by the next who looks.
+#[tokio::test]
+async fn a_rotation_by_hand_is_seen_although_none_is_planned() {
+    let server = server("by_hand").await;
+    account("h-app", "original", "by_hand");
+    role(&server, "app", json!({})).await;
+    let standing = async |path: &str| {
+        let shown = server.read(path).await.unwrap().data;
+        (shown["failures"].clone(), shown["last_error"].clone(), shown["history"].as_array().unwrap().len())
+    };
+    let nonsense = json!(["ALTER ROLE \"{{name}}\" PASSWORD '{{password}}' NONSENSE"]);
+    server.write("database/config/db", json!({"root_rotation_statements": nonsense})).await.unwrap();
+    assert_eq!(standing("database/config/db").await, (json!(0), Value::Null, 0));
+    server.write("database/rotate-root/db", Value::Null).await.unwrap_err();
+    let (failures, why, tries) = standing("database/config/db").await;
+    assert!((failures, tries) == (json!(1), 1) && text(&why).contains("nonsense"), "{why}");
+    server.read("database/creds/app").await.unwrap();
+    server.write("database/config/db", json!({"root_rotation_statements": []})).await.unwrap();
+    server.write("database/rotate-root/db", Value::Null).await.unwrap();
+    assert_eq!(standing("database/config/db").await, (json!(0), Value::Null, 2));
+
+    let body =
+        json!({"db_name": "db", "username": "h-app", "rotate_on_read": true, "disable_automated_rotation": true});
+    server.write("database/static-roles/account", body).await.unwrap();
+    server.read("database/static-creds/account").await.unwrap();
+    assert_eq!(standing("database/static-roles/account").await, (json!(0), Value::Null, 2));
+    server.write("database/static-roles/account", json!({"rotation_statements": nonsense})).await.unwrap();
+    let kept = server.read("database/static-creds/account").await.unwrap();
+    assert!(kept.warnings[0].contains("could not be rotated") && login(&kept.data).is_ok(), "{kept:?}");
+    let (failures, why, tries) = standing("database/static-roles/account").await;
+    assert!((failures, tries) == (json!(1), 3) && text(&why).contains("nonsense"), "{why}");
+    server.delete("database/static-roles/account").await.unwrap();
+    let listed = server.read("sys/rotation").await.unwrap().data;
+    assert_eq!(listed["rotations"].as_array().unwrap().len(), 1, "{listed}");
+}
+
 #[tokio::test]
 async fn orphans_are_listed_and_removed_only_by_name() {
     let server = server("orphan").await;

@@ -49,10 +49,11 @@ async fn all(session: &Session) -> Result<Vec<Json>, Failure> {
     }
 }
 
-/// `every 24h`, or the schedule.
+/// `every 24h`, the schedule, or `by hand`.
 fn plan(rotation: &Json) -> String {
     match rotation.get("period").and_then(Json::integer) {
         Some(seconds) => format!("every {}", crate::output::table::duration(seconds)),
+        None if rotation.text_at("schedule").is_empty() => "by hand".to_owned(),
         None => rotation.text_at("schedule").to_owned(),
     }
 }

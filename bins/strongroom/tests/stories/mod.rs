@@ -295,6 +295,8 @@ const RECORDS: &str = r#"{"request_id":"r","data":{"indexed":9,"records":[
 const ROTATIONS: &str = r#"{"request_id":"r","data":{"more":false,"after":null,"rotations":[
     {"path":"database/static-roles/reporting","mount_type":"database","period":86400,"schedule":null,"next_rotation":"2026-01-03T00:00:00Z",
      "last_rotation":"2026-01-02T00:00:00Z","last_error":null,"failures":0,"history":[{"at":"2026-01-02T00:00:00Z","error":null}]},
+    {"path":"database/root/shop","mount_type":"database","period":null,"schedule":null,"next_rotation":null,
+     "last_rotation":"2026-01-02T00:00:00Z","last_error":null,"failures":0,"history":[{"at":"2026-01-02T00:00:00Z","error":null}]},
     {"path":"secret/app/api-key","mount_type":"kv","period":null,"schedule":"0 3 * * *","next_rotation":null,"last_rotation":null,
      "last_error":"hook answered 500","failures":2,"history":[]}]}}"#;
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{Cx, Paging, Routes, System, Verb, running};
 
 pub(super) fn routes(routes: Routes<System>) -> Routes<System> {
-    routes.on(Verb::Read, "rotation", "List the planned rotations and how they went.", list)
+    routes.on(Verb::Read, "rotation", "List what is rotated, by plan or by hand, and how it went.", list)
 }
 
 #[derive(Serialize)]
