@@ -68,11 +68,11 @@ impl Session {
         Ok(rows.collect())
     }
 
-    /// A statement that fails if it reaches the server more than [`ARRIVAL`] from now: what was sent before a crash
+    /// An expression that fails if it reaches the server more than [`ARRIVAL`] from now: what was sent before a crash
     /// or a broken connection must not take effect when everybody has stopped expecting it.
     pub(crate) fn arrival_guard(&self) -> String {
         let deadline = self.server_time + (self.born.elapsed() + ARRIVAL).as_secs_f64();
-        format!("SELECT 1 / (pg_catalog.clock_timestamp() < pg_catalog.to_timestamp({deadline:.3}))::pg_catalog.int4")
+        format!("1 / (pg_catalog.clock_timestamp() < pg_catalog.to_timestamp({deadline:.3}))::pg_catalog.int4")
     }
 
     pub(crate) fn version(&self) -> u32 {

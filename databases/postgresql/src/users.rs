@@ -21,7 +21,7 @@ impl Postgresql {
         let expiration = timestamp(user.expiration);
         let values = Values { name: user.username, password: Some(&sent), expiration: Some(&expiration) };
         let sql = render(&template, &values)?;
-        let result = self.apply(Step::create(user.username), &template, &sql, &[&sent]).await;
+        let result = self.apply(Step::soon(user.username), &template, &sql, &[&sent]).await;
         let Err(failure) = result else { return Ok(()) };
         if !user.rollback.is_empty() && !failure.error.outcome_unknown() {
             self.roll_back(user).await;
@@ -57,12 +57,13 @@ impl Postgresql {
         if statements.is_empty() {
             let (name, literal) = (sql::quote_identifier(username), sql::quote_literal(&sent));
             let sql = Zeroizing::new(format!("ALTER ROLE {name} PASSWORD {}", *literal));
-            return self.alone(&sql, &[&sent]).await.map_err(|failure| gone(failure, username));
+            let changed = self.guarded(Step::soon(username), "", &sql, &[&sent], false).await;
+            return changed.map_err(|failure| gone(failure, username));
         }
         let template = self.template(statements, Purpose::Rotate)?;
         let values = Values { name: username, password: Some(&sent), expiration: None };
         let sql = render(&template, &values)?;
-        self.apply(Step::change(username), &template, &sql, &[&sent]).await.map_err(|failure| gone(failure, username))
+        self.apply(Step::soon(username), &template, &sql, &[&sent]).await.map_err(|failure| gone(failure, username))
     }
 
     pub(crate) async fn try_login(&self, username: &str, password: &SecretString) -> Result<bool, Error> {
@@ -107,17 +108,29 @@ impl Postgresql {
         sql: &str,
         secrets: &[&str],
     ) -> Result<(), Failure> {
+        let lock = if template.touches_shared_objects() { GRANT_LOCK } else { "" };
+        self.guarded(step, lock, sql, secrets, template.may_change_session()).await
+    }
+
+    /// Runs statements in one transaction, with what keeps them apart from others. A session that they may leave
+    /// changed is used for nothing else.
+    async fn guarded(
+        &self,
+        step: Step<'_>,
+        lock: &str,
+        sql: &str,
+        secrets: &[&str],
+        changes_session: bool,
+    ) -> Result<(), Failure> {
         let mut retry = Retry::default();
         loop {
             let lent = self.pool.get().await?;
             let mut text = Zeroizing::new(String::with_capacity(sql.len() + 512));
             step.guard(&lent, &mut text);
-            if template.touches_shared_objects() {
-                text.push_str(GRANT_LOCK);
-            }
+            text.push_str(lock);
             text.push_str(sql);
             let result = lent.batch(&text, secrets).await;
-            match template.may_change_session() {
+            match changes_session {
                 true => drop(lent),
                 false => lent.settle(&result),
             }
@@ -154,24 +167,29 @@ impl Postgresql {
 /// What happens to a user. Making and removing the same user exclude each other.
 pub(crate) struct Step<'a> {
     username: &'a str,
-    creates: bool,
+    /// Whether it must not take effect long after everybody has stopped expecting it.
+    arrives_soon: bool,
 }
 
 impl<'a> Step<'a> {
-    fn create(username: &'a str) -> Self {
-        Self { username, creates: true }
+    /// Makes the user, or gives it a password.
+    fn soon(username: &'a str) -> Self {
+        Self { username, arrives_soon: true }
     }
 
     pub(crate) fn change(username: &'a str) -> Self {
-        Self { username, creates: false }
+        Self { username, arrives_soon: false }
     }
 
+    /// One statement, since each is read, planned and answered by itself.
     pub(crate) fn guard(&self, lent: &Lent, text: &mut String) {
-        if self.creates {
+        text.push_str("SELECT ");
+        if self.arrives_soon {
             text.push_str(&lent.arrival_guard());
-            text.push_str(";\n");
+            text.push_str(", ");
         }
         text.push_str(&user_lock(self.username));
+        text.push_str(";\n");
     }
 }
 
@@ -195,11 +213,11 @@ impl Retry {
     }
 }
 
-/// Held by whoever makes, changes or removes the user, until its transaction ends.
+/// An expression; the lock is held by whoever makes, changes or removes the user, until its transaction ends.
 fn user_lock(username: &str) -> String {
     let hash = crypto::hash::sha256(username.as_bytes());
     let key = hash.iter().take(4).fold(0_u32, |key, byte| key << 8 | u32::from(*byte)).cast_signed();
-    format!("SELECT pg_catalog.pg_advisory_xact_lock({LOCK_CLASS}, {key});\n")
+    format!("pg_catalog.pg_advisory_xact_lock({LOCK_CLASS}, {key})")
 }
 
 pub(crate) fn render(template: &Template, values: &Values<'_>) -> Result<Zeroizing<String>, Error> {

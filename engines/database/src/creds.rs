@@ -9,7 +9,9 @@ use secret::Disclosed;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Call, Databases, Here, Targets, config, connections, failed, fault, make_password, orphans,
+    Call, Databases, Here, Targets, config, connections, failed, fault,
+    kept::ARRIVAL,
+    make_password, orphans,
     role::{self, Role},
     statements::Statements,
     target::{Error as TargetError, NewUser, Opened, Removed},
@@ -169,6 +171,4 @@ impl<T> Databases<T> {
 
 /// The lease is reckoned anew after the user was made.
 const GRACE: Duration = Duration::from_secs(5);
-/// Longer than targets let statements that make a user take effect.
-const ARRIVAL: Duration = Duration::from_secs(65);
 const MAX_REMEMBERED: usize = 10_000;

@@ -76,8 +76,10 @@ pub(crate) async fn rotate_now<T: Targets>(cx: &Here<T>, name: &str) -> Result<(
     if !changed {
         let statements = &connection.root_rotation_statements;
         if let Err(error) = target.set_password(&connection.username, &pending.password.0, statements).await {
-            if !error.outcome_unknown() && !error.may_pass() {
-                // The database said no to this password: the next try makes another.
+            if pending.is_void(&target, resumed, &error, cx.now()).await {
+                // The next try makes another. Read again, since the answer may have taken its time and the
+                // configuration may have changed.
+                let mut connection = config::required(cx, name).await?;
                 connection.pending = None;
                 config::store(cx.view(), name, &connection)?;
                 cx.checkpoint().await?;

@@ -126,6 +126,7 @@ async fn settled<T: Targets>(cx: &Call<T>, name: &str) -> Result<Option<StaticRo
 pub(crate) async fn rotate_now<T: Targets>(cx: &Here<T>, name: &str) -> Result<(), Error> {
     let _turn = turn(cx, &turn_of(name)).await;
     let mut role = required(cx, name).await?;
+    let resumed = role.pending.is_some();
     let pending = match role.pending.clone() {
         Some(pending) => pending,
         None => {
@@ -140,7 +141,7 @@ pub(crate) async fn rotate_now<T: Targets>(cx: &Here<T>, name: &str) -> Result<(
         }
     };
     fault::reach("static.after-pending")?;
-    change(cx, name, &role, &pending).await?;
+    change(cx, name, &role, &pending, resumed).await?;
     fault::reach("static.after-login")?;
     // Read again: the checkpoint began a new unit of work.
     let mut role = required(cx, name).await?;
@@ -148,9 +149,15 @@ pub(crate) async fn rotate_now<T: Targets>(cx: &Here<T>, name: &str) -> Result<(
     static_role::store(cx.view(), name, &role)
 }
 
-/// Tells the database the pending password and tries it. One that the database refuses is forgotten, so that the next
-/// try makes another.
-async fn change<T: Targets>(cx: &Here<T>, name: &str, role: &StaticRole, pending: &Account) -> Result<(), Error> {
+/// Tells the database the pending password and tries it. One that the database has not taken for sure is forgotten, so
+/// that the next try makes another.
+async fn change<T: Targets>(
+    cx: &Here<T>,
+    name: &str,
+    role: &StaticRole,
+    pending: &Account,
+    resumed: bool,
+) -> Result<(), Error> {
     let (connection, target) = connections::open(cx, &role.db_name).await?;
     let mut changed = set(&target, role, pending).await;
     let mut trying = target;
@@ -161,7 +168,7 @@ async fn change<T: Targets>(cx: &Here<T>, name: &str, role: &StaticRole, pending
         trying = target;
     }
     if let Err(error) = changed {
-        if !error.outcome_unknown() && !error.may_pass() {
+        if pending.is_void(&trying, resumed, &error, cx.now()).await {
             let mut role = required(cx, name).await?;
             role.pending = None;
             static_role::store(cx.view(), name, &role)?;

@@ -33,7 +33,8 @@ pub trait Database: Send + Sync + 'static {
     /// objects that the user made to the administrator.
     fn drop_user<'a>(&'a self, username: &'a str, statements: &'a Statements) -> BoxFuture<'a, Result<Removed, Error>>;
 
-    /// Changes the password of an existing user. No statements: the target's own way.
+    /// Changes the password of an existing user. No statements: the target's own way. What was sent and not answered
+    /// takes effect within a minute or never.
     fn set_password<'a>(
         &'a self,
         username: &'a str,
