@@ -29,6 +29,9 @@ pub fn check_plan(plan: &Plan) -> Result<(), Error> {
         }
         (None, Some(text)) => {
             parse(text)?;
+            if next_after(plan, Timestamp::UNIX_EPOCH).is_none() {
+                return Err(Error::invalid(format!("rotation_schedule: {text:?} never comes; name a day that exists")));
+            }
             match plan.window {
                 Some(window) if window < SHORTEST_WINDOW => Err(Error::invalid("rotation_window: use at least 1 hour")),
                 _ => Ok(()),
@@ -84,7 +87,9 @@ mod tests {
         assert_eq!(next("0 3 * * *"), "2026-01-01T03:00:00Z");
         assert_eq!(next("*/15 * * * *"), "2026-01-01T00:15:00Z");
         assert_eq!(next("0 0 * * SAT"), "2026-01-03T00:00:00Z");
-        for bad in ["", "* * * *", "61 * * * *", "a b c d e", "0 0 0 * * *"] {
+        assert_eq!(next("0 0 29 2 *"), "2028-02-29T00:00:00Z");
+        assert!(check_plan(&plan("0 0 29 2 *")).is_ok());
+        for bad in ["", "* * * *", "61 * * * *", "a b c d e", "0 0 0 * * *", "0 0 30 2 *"] {
             assert!(check_plan(&plan(bad)).is_err(), "{bad}");
         }
     }

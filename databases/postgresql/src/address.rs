@@ -45,6 +45,11 @@ impl Address {
             Some(text) if text != MARK_PASSWORD => text.to_owned(),
             _ => own_password.clone(),
         });
+        for (field, text) in [("username", &username), ("password", &*password)] {
+            if text.contains('\0') {
+                return Err(Error::Invalid(format!("{field}: must not have NUL characters")));
+            }
+        }
         let mode = match given_mode {
             Some(mode) => mode,
             None if !config.tls_ca.is_empty() => Mode::VerifyFull,
@@ -301,6 +306,14 @@ mod tests {
         for (connection_url, wanted) in cases {
             let error = Address::new(&config(connection_url)).unwrap_err().to_string();
             assert!(error.contains(wanted) && !error.contains("p/w"), "{connection_url}: {error}");
+        }
+        for field in ["username", "password"] {
+            let mut nul = config("postgresql://db/app");
+            match field {
+                "username" => nul.username = "a\0b".to_owned(),
+                _ => nul.password = SecretString::new("a\0b".to_owned()),
+            }
+            assert!(Address::new(&nul).unwrap_err().to_string().starts_with(field));
         }
         let mut half = config("postgresql://db/app");
         half.tls_certificate = "x".to_owned();

@@ -59,6 +59,9 @@ fn check(statements: &Statements, purpose: Purpose) -> Result<Vec<String>, Error
     if purpose == Purpose::Create && template.grants_on_objects() {
         warnings.push(GRANT_WARNING.to_owned());
     }
+    if purpose == Purpose::Create && template.makes_others() {
+        warnings.push(OTHERS_WARNING.to_owned());
+    }
     if purpose == Purpose::Create && !template.uses(Placeholder::Password) {
         warnings.push("the creation statements do not use {{password}}: the users cannot log in with one".to_owned());
     }
@@ -130,6 +133,9 @@ const USERNAME_TEMPLATE: &str = "{{ printf \"v-%s-%s-%s-%s\" (.DisplayName | tru
 /// PostgreSQL cuts longer names off without an error.
 const MAX_NAME: usize = 63;
 
+const OTHERS_WARNING: &str = "the creation statements make a user that is not named {{name}} alone: without revocation_statements that remove \
+     it, it outlives the lease";
+
 const GRANT_WARNING: &str = "the creation statements grant rights on objects to each user: they run one at a time, and every grant makes the \
      list of rights of the object longer, up to a limit of PostgreSQL. Grant the rights to a group role once, and make the \
      users its members: CREATE ROLE \"{{name}}\" LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}' IN ROLE readers";
@@ -149,5 +155,25 @@ mod tests {
         assert!(warnings("CREATE ROLE \"{{name}}\" PASSWORD '{{password}}' IN ROLE readers").is_empty());
         let both = warnings("CREATE ROLE \"{{name}}\"; GRANT SELECT ON t TO \"{{name}}\"");
         assert!(both.len() == 2 && both[0].contains("IN ROLE readers"), "{both:?}");
+    }
+
+    /// Such a user has no undo: the server's own removal knows one name.
+    #[test]
+    fn users_of_another_name_are_warned_of() {
+        let warned = |text: &str| {
+            let text = format!("{text} LOGIN PASSWORD '{{{{password}}}}'; COMMENT ON ROLE \"{{{{name}}}}\" IS 'x'");
+            check(&Statements::from(&[&*text][..]), Purpose::Create)
+                .unwrap()
+                .iter()
+                .any(|text| text.contains("outlives"))
+        };
+        for good in ["CREATE ROLE \"{{name}}\"", "create  user {{name}}", "-- a user\nCREATE GROUP \"{{username}}\""] {
+            assert!(!warned(good), "{good}");
+        }
+        for other in
+            ["CREATE ROLE \"x{{name}}\"", "CREATE ROLE fixed", "CREATE ROLE \"{{name}}_ro\"", "CREATE USER \"fixed\""]
+        {
+            assert!(warned(other), "{other}");
+        }
     }
 }

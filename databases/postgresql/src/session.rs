@@ -49,6 +49,7 @@ impl Session {
 
     /// Runs statements as one transaction.
     pub(crate) async fn batch(&self, sql: &str, secrets: &[&str]) -> Result<(), Failure> {
+        sendable(sql)?;
         match tokio::time::timeout(ANSWER_TIMEOUT, self.client.batch_execute(sql)).await {
             Err(_) => Err(Failure::of(Error::Unknown("no answer in time".to_owned()), true)),
             Ok(result) => result.map_err(|error| Failure::running(&error, secrets)),
@@ -57,6 +58,7 @@ impl Session {
 
     /// Runs statements as one transaction and gives all rows of their results.
     pub(crate) async fn query(&self, sql: &str, secrets: &[&str]) -> Result<Vec<Vec<Option<String>>>, Failure> {
+        sendable(sql)?;
         let messages = match tokio::time::timeout(ANSWER_TIMEOUT, self.client.simple_query(sql)).await {
             Err(_) => return Err(Failure::of(Error::Unknown("no answer in time".to_owned()), true)),
             Ok(result) => result.map_err(|error| Failure::running(&error, secrets))?,
@@ -85,6 +87,14 @@ impl Session {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.client.is_closed()
+    }
+}
+
+/// The protocol ends a text at the first NUL; the driver would refuse it as a broken connection, which it is not.
+fn sendable(sql: &str) -> Result<(), Failure> {
+    match sql.contains('\0') {
+        true => Err(Failure::of(Error::BadStatement("the statement has a NUL character".to_owned()), false)),
+        false => Ok(()),
     }
 }
 

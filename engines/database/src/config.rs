@@ -108,12 +108,13 @@ impl Connection {
     /// What the target needs, to log in with `password`.
     pub(crate) fn settings(&self, password: &Kept) -> ConnectionConfig {
         let count = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
-        let idle = if self.max_idle_connections == 0 { self.max_open_connections } else { self.max_idle_connections };
+        let open = if self.max_open_connections == 0 { DEFAULT_OPEN } else { self.max_open_connections };
+        let idle = if self.max_idle_connections == 0 { open } else { self.max_idle_connections };
         ConnectionConfig {
             connection_url: self.connection_url.clone(),
             username: self.username.clone(),
             password: password.copy(),
-            max_open_connections: count(self.max_open_connections).max(1),
+            max_open_connections: count(open),
             max_idle_connections: count(idle),
             max_connection_lifetime: self.max_connection_lifetime.0,
             tls_ca: self.tls_ca.clone(),
@@ -198,6 +199,9 @@ pub(crate) async fn write<T: Targets>(cx: Call<T>, name: Name, mut write: Write)
     if given.is_none() && before.as_ref().is_some_and(|before| before.username != connection.username) {
         return Err(Error::invalid("password: give the password of the new username too"));
     }
+    if !connection.plugin_version.is_empty() {
+        cx.warn("plugin_version: the databases are part of the server, so there is one version only");
+    }
     if connection.username_template.len() + connection.connection_url.len() > MAX_TEXT {
         return Err(Error::invalid("connection_url, username_template: must not exceed 64 KiB"));
     }
@@ -213,7 +217,7 @@ pub(crate) async fn write<T: Targets>(cx: Call<T>, name: Name, mut write: Write)
     if plan.is_some() && !connection.can_rotate() {
         return Err(Error::invalid(CANNOT_ROTATE));
     }
-    if before.is_none() {
+    if before.is_none() && connection.verify_connection {
         inherit(&cx, name, &mut connection).await?;
     }
     store(cx.view(), name, &connection)?;
@@ -223,7 +227,8 @@ pub(crate) async fn write<T: Targets>(cx: Call<T>, name: Name, mut write: Write)
     Ok(Done)
 }
 
-/// A connection that is created again for the same servers takes over the users of the one that was deleted.
+/// A connection that is created again for the same servers takes over the users of the one that was deleted. Its login
+/// is known to work: that of the one before is forgotten.
 async fn inherit<T: Targets>(cx: &Call<T>, name: &str, connection: &mut Connection) -> Result<(), Error> {
     for id in cx.view().list(&retired_folder(name), None, MAX_RETIRED).await?.names {
         let retired = load_retired(cx.view(), name, &id).await?;
@@ -279,8 +284,11 @@ async fn check<T: Targets>(cx: &Call<T>, connection: &Connection) -> Result<(), 
     let kind = Databases::<T>::kind(&connection.plugin_name)?;
     connection.template::<T>()?;
     if !connection.root_rotation_statements.is_empty() {
-        (kind.check)(&connection.root_rotation_statements, Purpose::Rotate)
-            .map_err(|error| Error::invalid(format!("root_rotation_statements: {error}")))?;
+        (kind.check)(&connection.root_rotation_statements, Purpose::Rotate).map_err(|error| {
+            // Statements of this purpose are known by the field of static roles.
+            let text = error.to_string();
+            Error::invalid(format!("root_{}", text.trim_start_matches("root_")))
+        })?;
     }
     if !connection.password_policy.is_empty() {
         cx.password(&connection.password_policy).await?;
@@ -376,7 +384,7 @@ pub(crate) async fn delete<T: Targets>(cx: Call<T>, name: Name) -> Result<Done, 
 }
 
 pub(crate) async fn reset<T: Targets>(cx: Call<T>, name: Name) -> Result<Done, Error> {
-    load(cx.view(), name.as_str()).await?.ok_or_else(|| missing(name.as_str()))?;
+    required(&cx, name.as_str()).await?;
     cx.engine().connections.forget(name.as_str());
     Ok(Done)
 }
@@ -452,9 +460,9 @@ fn glob(pattern: &str, name: &str) -> bool {
     last.map_or(rest.is_empty(), |last| rest.ends_with(last))
 }
 
-/// For rotations.
+/// The connection that a request or a rotation names.
 pub(crate) async fn required<T: Targets>(cx: &Here<T>, name: &str) -> Result<Connection, Error> {
-    load(cx.view(), name).await?.ok_or_else(|| missing(name))
+    load(cx.view(), name).await?.ok_or_else(|| Error::invalid(missing(name).to_string()))
 }
 
 pub(crate) const CANNOT_ROTATE: &str = "unable to rotate root credentials: the connection needs username, password, and {{username}} and {{password}} in connection_url";

@@ -42,6 +42,11 @@ impl Template {
         self.statements.iter().any(|statement| statement.is_grant() && statement.has_word("ON"))
     }
 
+    /// Whether some statement makes a user or group that is not named by `{{name}}`.
+    pub fn makes_others(&self) -> bool {
+        self.statements.iter().any(|statement| statement.makes_user() && !statement.names_exactly())
+    }
+
     /// Whether some statement may leave the session changed, such as `SET ROLE`: then nobody else may use it.
     pub fn may_change_session(&self) -> bool {
         let definition = ["CREATE", "ALTER", "DROP", "GRANT", "REVOKE", "REASSIGN", "COMMENT"];
@@ -162,6 +167,25 @@ impl Statement {
         self.words.get(index).map(String::as_str).unwrap_or_default()
     }
 
+    fn makes_user(&self) -> bool {
+        let mapping = self.word(1) == "USER" && self.word(2) == "MAPPING";
+        self.word(0) == "CREATE" && matches!(self.word(1), "ROLE" | "USER" | "GROUP") && !mapping
+    }
+
+    /// Whether the name after two words is `{{name}}` and nothing else.
+    fn names_exactly(&self) -> bool {
+        let is_name = |piece: &Piece| matches!(piece, Piece::Value(Placeholder::Name, _));
+        match self.pieces.get(..2) {
+            Some([Piece::Text(words), named]) if !words.contains('"') && words.split_whitespace().count() == 2 => {
+                match named {
+                    Piece::Identifier(body) => body.iter().all(|piece| is_name(piece) || piece.is_empty()),
+                    named => is_name(named),
+                }
+            }
+            _ => false,
+        }
+    }
+
     fn is_grant(&self) -> bool {
         matches!(self.word(0), "GRANT" | "REVOKE")
     }
@@ -185,6 +209,12 @@ impl Statement {
                 Some(first.to_owned())
             }
             "PREPARE" if self.word(1) == "TRANSACTION" => Some("PREPARE TRANSACTION".to_owned()),
+            // These refuse to be part of a transaction.
+            "VACUUM" => Some(first.to_owned()),
+            "CREATE" | "DROP" if matches!(self.word(1), "DATABASE" | "TABLESPACE") => {
+                Some(format!("{first} {}", self.word(1)))
+            }
+            "ALTER" if self.word(1) == "SYSTEM" => Some("ALTER SYSTEM".to_owned()),
             _ => None,
         }
     }
@@ -202,6 +232,12 @@ enum Piece {
     Literal { escapes: bool, body: Vec<Piece> },
     /// A text in dollar quotes with values in it.
     Dollar { tag: String, body: Vec<Piece> },
+}
+
+impl Piece {
+    fn is_empty(&self) -> bool {
+        matches!(self, Self::Text(text) if text.is_empty())
+    }
 }
 
 /// How a value is put where it stands.

@@ -69,6 +69,9 @@ fn unfold(text: &str) -> Result<Vec<String>, &'static str> {
     if text.len() > MAX_BYTES {
         return Err("statements must not exceed 64 KiB");
     }
+    if text.contains('\0') {
+        return Err("statements must not have NUL characters");
+    }
     let decoded = decode(text);
     let plain = decoded.as_deref().unwrap_or(text).trim();
     if plain.is_empty() {
@@ -79,6 +82,7 @@ fn unfold(text: &str) -> Result<Vec<String>, &'static str> {
             serde_json::from_str(plain).map_err(|_| "statements begin as a JSON array but are none")?;
         return match list.len() > MAX_TEXTS {
             true => Err(TOO_MANY),
+            false if list.iter().any(|text| text.contains('\0')) => Err("statements must not have NUL characters"),
             false => Ok(list.into_iter().filter(|text| !text.trim().is_empty()).collect()),
         };
     }
@@ -138,6 +142,7 @@ mod tests {
         assert_eq!(read("\"abcdefgh\"").unwrap(), ["abcdefgh"]);
         assert!(read("\"[not json\"").is_err());
         assert!(read("7").is_err());
+        assert!(read(r#""SELECT \u0000""#).is_err() && read(r#""[\"SELECT \\u0000\"]""#).is_err());
         assert!(read(&format!("\"{}\"", "a ".repeat(40_000))).is_err());
     }
 }

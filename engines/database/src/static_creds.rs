@@ -90,16 +90,19 @@ async fn rotate_and_note<T: Targets>(cx: &Here<T>, name: &str) -> Result<(), Err
     cx.rotated(&id, Ok(())).await
 }
 
-/// The first rotation of a new role. If the database refuses it, there is no role.
-pub(crate) async fn import<T: Targets>(cx: &Here<T>, name: &str) -> Result<(), Error> {
+/// The first rotation of a role. If the role is new and the database refuses it, there is no role.
+pub(crate) async fn import<T: Targets>(cx: &Here<T>, name: &str, first: bool) -> Result<(), Error> {
     let imported = rotate_now(cx, name).await;
-    if let Err(Error::Target(_)) = &imported {
+    if let Err(Error::Target(why)) = &imported
+        && first
+    {
         let role = static_role::load(cx.view(), name).await?;
         // A password that may have reached the database is not forgotten.
-        if role.is_some_and(|role| role.pending.is_none() && role.current.is_none()) {
+        if role.is_some_and(|role| role.pending.is_none()) {
             cx.view().delete(&static_role::key(name));
             cx.plan(&format!("{STATIC}/{name}"), None::<Plan>).await?;
             cx.checkpoint().await?;
+            return Err(Error::invalid(format!("the password could not be rotated at creation: {why}")));
         }
     }
     imported?;

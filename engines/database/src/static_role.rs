@@ -9,7 +9,7 @@ use storage::View;
 
 use crate::{
     Call, Databases, Paging, Targets, config,
-    connections::missing,
+    connections::{self, missing},
     kept::{Account, Kept},
     names,
     plan::{STATIC, Standing, Timing, Wished},
@@ -100,11 +100,15 @@ pub(crate) async fn write<T: Targets>(cx: Call<T>, name: Name, mut write: Write)
     let before = load(cx.view(), name).await?;
     let password = write.password.take();
     let mut role = merge(before.clone(), write)?;
-    let connection = config::load(cx.view(), &role.db_name).await?.ok_or_else(|| missing(&role.db_name))?;
+    let connection = config::load(cx.view(), &role.db_name).await?;
+    let connection = connection.ok_or_else(|| Error::invalid(format!("db_name: {}", missing(&role.db_name))))?;
     if !connection.allows(name) {
         return Err(Error::Target(format!("\"{name}\" is not an allowed role")));
     }
     let kind = Databases::<T>::kind(&connection.plugin_name)?;
+    for (field, name) in [("username", &role.username), ("paired_username", &role.paired_username)] {
+        check_name(field, name, kind.max_username)?;
+    }
     (kind.check)(&role.rotation_statements, Purpose::Rotate).map_err(|error| Error::invalid(error.to_string()))?;
     if !role.credential_config.password_policy.is_empty() {
         cx.password(&role.credential_config.password_policy).await?;
@@ -116,21 +120,76 @@ pub(crate) async fn write<T: Targets>(cx: Call<T>, name: Name, mut write: Write)
     if plan.is_none() && !role.rotate_on_read && !role.timing.disable_automated_rotation {
         return Err(Error::invalid("one of rotation_period and rotation_schedule must be set"));
     }
-    if let Some(password) = password {
-        if role.current.is_some() {
-            return Err(Error::invalid("password: can be given only when the role is created"));
-        }
+    look_up_pair(&cx, before.as_ref(), &role).await?;
+    if let Some(password) = password.filter(|password| !password.is_empty())
+        && takes_over(&cx, &role, &password).await?
+    {
         role.current = Some(Account { username: role.username.clone(), password: Kept(password), since: cx.now() });
     }
-    let id = format!("{STATIC}/{name}");
+    let (id, first) = (format!("{STATIC}/{name}"), before.is_none());
     store(cx.view(), name, &role)?;
     if before.is_none_or(|before| before.timing != role.timing) || cx.rotation(&id).await?.is_none() {
         cx.plan(&id, plan).await?;
     }
-    if role.current.is_none() && !role.skip_import_rotation {
-        static_creds::import(&cx, name).await?;
+    if (first || role.current.is_none()) && !role.skip_import_rotation {
+        static_creds::import(&cx, name, first).await?;
     }
     Ok(Done)
+}
+
+fn check_name(field: &str, name: &str, max: usize) -> Result<(), Error> {
+    match name.len() > max || name.contains(char::is_control) {
+        true => Err(Error::invalid(format!("{field}: must not exceed {max} bytes nor have control characters"))),
+        false => Ok(()),
+    }
+}
+
+/// The second account of a pair must be there when it is named: its turn comes only after a period. A database that
+/// does not answer is no reason to refuse.
+async fn look_up_pair<T: Targets>(cx: &Call<T>, before: Option<&StaticRole>, role: &StaticRole) -> Result<(), Error> {
+    let paired = &role.paired_username;
+    if paired.is_empty() || before.is_some_and(|before| before.paired_username == *paired) {
+        return Ok(());
+    }
+    let target = connections::open(cx, &role.db_name).await?.1;
+    match target.list_users(paired).await {
+        Ok(found) if !found.contains(paired) => {
+            Err(Error::invalid("paired_username: the database has no such account; create it first"))
+        }
+        Ok(_) => Ok(()),
+        Err(error) => {
+            cx.warn(format!("paired_username: could not be looked up: {error}"));
+            Ok(())
+        }
+    }
+}
+
+/// Whether a password that was told is to be believed. As for connections: a configuration that is applied again with
+/// an older one changes nothing, unless it works and ours does not.
+async fn takes_over<T: Targets>(cx: &Call<T>, role: &StaticRole, told: &SecretString) -> Result<bool, Error> {
+    // EXPOSE: only whether it can be sent at all.
+    if told.expose().contains('\0') {
+        return Err(Error::invalid("password: must not have NUL characters"));
+    }
+    let target = connections::open(cx, &role.db_name).await?.1;
+    let works = target.login_works(&role.username, told).await;
+    let Some(current) = &role.current else {
+        return match works {
+            Ok(false) => Err(Error::invalid("password: the database does not accept it for the username")),
+            Ok(true) => Ok(true),
+            Err(error) => {
+                cx.warn(format!("password: could not be tried: {error}"));
+                Ok(true)
+            }
+        };
+    };
+    let repairs = works == Ok(true)
+        && current.username == role.username
+        && target.login_works(&current.username, &current.password.0).await == Ok(false);
+    if !repairs {
+        cx.warn("password: not taken over, because the server has one that is in force");
+    }
+    Ok(repairs)
 }
 
 fn merge(before: Option<StaticRole>, write: Write) -> Result<StaticRole, Error> {

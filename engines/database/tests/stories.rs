@@ -330,6 +330,15 @@ async fn a_static_account_rotates_by_hand_and_by_plan() {
     let creds = read().await;
     assert_eq!((&creds["rotation_schedule"], &creds["rotation_window"]), (&json!("0 3 * * 6"), &json!(7200)));
     assert!(creds.get("rotation_period").is_none() && login(&creds).is_ok());
+    let next = text(&server.read("database/static-roles/app").await.unwrap().data["next_vault_rotation"]);
+    let next: clock::Timestamp = next.parse().unwrap();
+    assert_eq!(next.strftime("%a %H:%M").to_string(), "Sat 03:00");
+    let left = clock::between(server.core.clock().now(), next);
+    server.time.as_ref().unwrap().advance(left - Duration::from_secs(2));
+    assert_eq!(read().await["password"], creds["password"]);
+    server.advance_until(Duration::from_secs(1), async || read().await["password"] != creds["password"]).await;
+    let at: clock::Timestamp = text(&read().await["last_vault_rotation"]).parse().unwrap();
+    assert!(at >= next && clock::between(next, at) < Duration::from_secs(600), "{next} {at}");
     server.delete("database/static-roles/app").await.unwrap();
     assert!(server.read("database/static-creds/app").await.is_err());
 }

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test program uses its part")]
 
 pub(crate) mod routes;
+pub(crate) mod world;
 
 use serde_json::{Value, json};
 use testkit::{server::Server, wire::Wire};
