@@ -168,10 +168,10 @@ impl Leases {
         Ok(Granted { id: record.id, duration, renewable: grant.renewable, warnings })
     }
 
-    /// The lease, or `None`. Intents are not shown.
+    /// The lease, or `None`. Intents are not shown, nor those that are being given up: nobody was handed one.
     pub async fn lookup(&self, tx: &Arc<Tx>, id: &LeaseId) -> Result<Option<Record>, Error> {
         let record: Option<Record> = tx.get_json(&record::key(id)).await?;
-        Ok(record.filter(|record| record.state != State::Pending))
+        Ok(record.filter(|record| record.state != State::Pending && !record.was_pending))
     }
 
     /// What the engine stored with a lease, intents included.
