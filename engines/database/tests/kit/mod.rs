@@ -196,6 +196,7 @@ async fn bare(core: &Arc<Core>, path: &str, body: Value) -> Value {
         path: path.to_owned(),
         query: Vec::new(),
         body: Bytes::from(body.to_string()),
+        remote: None,
     };
     let success = core.bare(request).await.into_parts().1.unwrap();
     match &success.content {
