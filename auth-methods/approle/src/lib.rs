@@ -13,7 +13,7 @@ mod tidy;
 use std::future::Future;
 
 use api::Verb;
-use engine::{Engine, Error, Kind, Lease, Opening, Routes, Scope};
+use engine::{Cx, Engine, Error, Kind, Lease, Opening, Routes, Scope};
 
 /// The auth method, for the catalogue.
 pub const KIND: Kind = Kind::auth::<AppRole>("approle", "Login with a role id and a secret id.");
@@ -74,6 +74,10 @@ impl Engine for AppRole {
     /// A token is renewed as long as its role exists.
     async fn renew(cx: Scope<Self>, lease: Lease) -> Result<(), Error> {
         login::renew(&cx, &lease).await
+    }
+
+    async fn role(cx: Cx<Self>) -> Result<String, Error> {
+        login::role(&cx).await
     }
 
     fn close(&self) -> impl Future<Output = ()> + Send {

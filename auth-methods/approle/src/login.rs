@@ -52,6 +52,13 @@ pub(crate) async fn login(cx: Cx<AppRole>, (): (), body: LoginBody) -> Result<Lo
     grant(name, role, used)
 }
 
+/// The role whose id a login shows; empty if there is none.
+pub(crate) async fn role(cx: &Cx<AppRole>) -> Result<String, Error> {
+    let (body, _) = engine::parse_input::<LoginBody>(cx.body())?;
+    let stored = Stored::open(cx.view()).await?;
+    Ok(stored.role_name(&body.role_id.unwrap_or_default()).await?.unwrap_or_default())
+}
+
 /// Does the same work as for a role that exists, so that its absence does not show in the time.
 async fn refuse_unknown(cx: &Cx<AppRole>, stored: &Stored, given: Option<SecretString>) -> Error {
     let Some(secret_id) = given else {

@@ -186,14 +186,15 @@ impl<'de> de::Visitor<'de> for CommaListVisitor {
 /// A text, or a number or truth value written as one.
 struct Scalar(String);
 
-impl<'de> Deserialize<'de> for Scalar {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ScalarVisitor;
+impl Scalar {
+    /// Reads one; `expected` says what it is to be.
+    fn read<'de, D: Deserializer<'de>>(deserializer: D, expected: &'static str) -> Result<Self, D::Error> {
+        struct ScalarVisitor(&'static str);
         impl de::Visitor<'_> for ScalarVisitor {
             type Value = Scalar;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text or a number")
+                f.write_str(self.0)
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Scalar, E> {
@@ -216,7 +217,13 @@ impl<'de> Deserialize<'de> for Scalar {
                 Ok(Scalar(flag.to_string()))
             }
         }
-        deserializer.deserialize_any(ScalarVisitor)
+        deserializer.deserialize_any(ScalarVisitor(expected))
+    }
+}
+
+impl<'de> Deserialize<'de> for Scalar {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::read(deserializer, "a text or a number")
     }
 }
 
@@ -227,7 +234,7 @@ pub struct Flag(pub bool);
 
 impl<'de> Deserialize<'de> for Flag {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Scalar(text) = Scalar::deserialize(deserializer)?;
+        let Scalar(text) = Scalar::read(deserializer, "true or false")?;
         match text.to_ascii_lowercase().as_str() {
             "true" | "t" | "1" => Ok(Self(true)),
             "false" | "f" | "0" | "" => Ok(Self(false)),
@@ -243,7 +250,7 @@ pub struct Count(pub u64);
 
 impl<'de> Deserialize<'de> for Count {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Scalar(text) = Scalar::deserialize(deserializer)?;
+        let Scalar(text) = Scalar::read(deserializer, "a whole number that is not negative")?;
         text.trim().parse().map(Self).map_err(|_| de::Error::custom("expected a whole number that is not negative"))
     }
 }

@@ -19,7 +19,7 @@ use engine::{Caller, Error, IntentSpec, Kind, LeaseId, Login, MountClass, MountI
 use futures::{FutureExt, future};
 use gate::{
     Authenticate, Authorise, Backend, Body, Decision, Endpoint, Facts, LeaseCall, Namespace, Record, Request, Route,
-    RouteInfo, Services, Target, TokenId, TokenKind,
+    RouteInfo, Services, Target, TokenId, TokenKind, Unlimited,
 };
 use secret::{SecretBytes, SecretString};
 use serde_json::Value;
@@ -122,7 +122,8 @@ impl Mounted {
         let request = self.request(remote, verb, path, body)?;
         let admitted = async {
             let routed = request.route(self)?;
-            routed.authenticate(&Everybody).await?.authorise(&Everybody, &tx).await?.enter(&Everybody).await
+            let limited = routed.limit(&Unlimited, &tx).await?;
+            limited.authenticate(&Everybody).await?.authorise(&Everybody, &tx).await?.enter(&Everybody).await
         };
         let admitted = admitted.await.map_err(|refused| refused.error)?;
         for _ in 0..MAX_TRIES {

@@ -121,6 +121,16 @@ fn read<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<(T, BTreeSet<String
     Ok((parsed, unknown))
 }
 
+/// The role that the body of a login names in the usual field.
+pub(crate) fn role(body: &[u8]) -> Result<String, Error> {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Named {
+        role: String,
+    }
+    Ok(parse_input::<Named>(body)?.0.role)
+}
+
 /// Query parameters as the JSON object that a handler's input is read from: one value is a text, several are a list.
 pub(crate) fn query_body(query: &[(String, String)]) -> Result<Bytes, Error> {
     let mut object = Map::new();

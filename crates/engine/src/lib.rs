@@ -108,6 +108,11 @@ pub trait Engine: Sized + Send + Sync + 'static {
         async move { Err(Error::internal(format!("this engine has no rotations, {} cannot be rotated", due.id))) }
     }
 
+    /// The role that a login asks for, for limits that tell roles apart; empty if it names none.
+    fn role(cx: Cx<Self>) -> impl Future<Output = Result<String, Error>> + Send {
+        async move { input::role(cx.body()) }
+    }
+
     /// Ends connections and background work.
     fn close(&self) -> impl Future<Output = ()> + Send {
         async {}

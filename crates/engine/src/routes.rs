@@ -4,7 +4,7 @@ use std::{future::Future, marker::PhantomData, sync::Arc};
 
 use api::Verb;
 use bytes::Bytes;
-use gate::{Answer, Backend, Call, Endpoint, Error, LeaseCall, Matched, RotateCall, RouteInfo};
+use gate::{Answer, Backend, Call, Endpoint, Error, FieldType, LeaseCall, Matched, RotateCall, RouteInfo};
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use storage::BoxFuture;
@@ -41,8 +41,9 @@ impl<E: Engine> Routes<E> {
         handler: impl Handler<E, M>,
     ) -> Self {
         let handler = Arc::new(handler);
-        let fields = handler.fields();
-        let info = RouteInfo { verb, pattern, summary, open: false, sudo: false, existence: false, clear: &[], fields };
+        let (fields, types) = (handler.fields(), handler.types());
+        let info =
+            RouteInfo { verb, pattern, summary, open: false, sudo: false, existence: false, clear: &[], fields, types };
         let captures = handler.captures();
         let handler: Erased<E, Answer> = Arc::new(move |engine, call| handler.answer(engine, call));
         self.entries.push(Entry { info, captures, handler, exists: None });
@@ -108,6 +109,11 @@ pub trait Handler<E, M>: Send + Sync + 'static {
         &[]
     }
 
+    /// Tells what each of the fields takes.
+    fn types(&self) -> fn() -> Vec<FieldType> {
+        Vec::new
+    }
+
     /// Answers a call.
     fn answer(self: &Arc<Self>, engine: Arc<E>, call: Call) -> BoxFuture<'static, Result<Answer, Error>>;
 }
@@ -152,6 +158,10 @@ where
 
     fn fields(&self) -> &'static [&'static str] {
         fields::of::<B>()
+    }
+
+    fn types(&self) -> fn() -> Vec<FieldType> {
+        fields::types_of::<B>
     }
 
     fn answer(self: &Arc<Self>, engine: Arc<E>, call: Call) -> BoxFuture<'static, Result<Answer, Error>> {
@@ -221,6 +231,10 @@ impl<E: Engine> Backend for Table<E> {
             Some(exists) => exists(Arc::clone(&self.engine), call),
             None => Box::pin(async { Ok(true) }),
         }
+    }
+
+    fn role(&self, call: Call) -> BoxFuture<'_, Result<String, Error>> {
+        Box::pin(E::role(Cx::new(Arc::clone(&self.engine), call, Arc::default())))
     }
 
     fn call(&self, call: Call) -> BoxFuture<'_, Result<Answer, Error>> {

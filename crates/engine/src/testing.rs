@@ -208,7 +208,8 @@ impl Mounted {
         let request = self.request(remote, verb, path, body)?;
         let admitted = async {
             let routed = request.route(&rooms)?;
-            routed.authenticate(&rooms).await?.authorise(&rooms, &tx).await?.enter(&rooms).await
+            let limited = routed.limit(&gate::Unlimited, &tx).await?;
+            limited.authenticate(&rooms).await?.authorise(&rooms, &tx).await?.enter(&rooms).await
         };
         let admitted = admitted.await.map_err(|refused| refused.error)?;
         for _ in 0..MAX_TRIES {

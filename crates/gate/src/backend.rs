@@ -19,6 +19,10 @@ pub trait Backend: Send + Sync + 'static {
     /// Whether the target of a write exists, for routes that tell create from update.
     fn exists(&self, call: Call) -> BoxFuture<'_, Result<bool, Error>>;
 
+    /// The role that a login asks for, before anything else is known about it; empty if it names none. For limits that
+    /// tell roles apart.
+    fn role(&self, call: Call) -> BoxFuture<'_, Result<String, Error>>;
+
     /// Answers an admitted request.
     fn call(&self, call: Call) -> BoxFuture<'_, Result<Answer, Error>>;
 
@@ -57,6 +61,29 @@ pub struct RouteInfo {
     pub clear: &'static [&'static str],
     /// The fields of the input, where a struct describes it.
     pub fields: &'static [&'static str],
+    /// What each of the fields takes, in their order.
+    pub types: fn() -> Vec<FieldType>,
+}
+
+/// What a field of an input takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldType {
+    /// A value of any type.
+    Any,
+    /// A list.
+    Array,
+    /// True or false.
+    Boolean,
+    /// Seconds, or a text with units.
+    Duration,
+    /// A whole number.
+    Integer,
+    /// A number.
+    Number,
+    /// An object.
+    Object,
+    /// A text.
+    String,
 }
 
 /// A route that was found.

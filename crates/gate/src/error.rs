@@ -39,6 +39,14 @@ pub enum Error {
         /// When it may be worth trying again.
         retry_after: Duration,
     },
+    /// The client asked more often than a rate limit lets it. 429.
+    #[error("{text}")]
+    RateLimit {
+        /// What was asked for.
+        text: String,
+        /// When it may ask again.
+        retry_after: Duration,
+    },
     /// A system behind an engine refused or failed; the text is fit for the caller. 500, as Vault answers.
     #[error("{0}")]
     Target(String),

@@ -15,12 +15,12 @@ mod request;
 mod rooms;
 
 pub use answer::{Answer, Body, Frames, LeaseGrant, Login, TokenKind, TokenParams};
-pub use backend::{Backend, Call, Endpoint, LeaseCall, Matched, RotateCall, RouteInfo};
+pub use backend::{Backend, Call, Endpoint, FieldType, LeaseCall, Matched, RotateCall, RouteInfo};
 pub use backend::{IntentSpec, Plan, RotationStatus, RotationTry, Services};
 pub use caller::{Caller, LeaseId, TokenId};
 pub use error::{Error, Refusal};
 pub use request::{MountClass, MountInfo, Namespace, Request, RequestId};
 pub use rooms::{
-    Admitted, Authenticate, Authenticated, Authorise, Decision, Facts, Permitted, Record, Refused, Route, Routed, Rule,
-    Target,
+    Admitted, Authenticate, Authenticated, Authorise, Decision, Facts, Limit, Limited, Permitted, Record, Refused,
+    Route, Routed, Rule, Target, Unlimited,
 };

@@ -134,6 +134,28 @@ pub trait Route: Sync {
     fn find(&self, request: &Request) -> Result<Target, Error>;
 }
 
+/// Limits how often may be asked.
+pub trait Limit: Sync {
+    /// Whether limits on this mount tell the roles of its logins apart.
+    fn knows_roles(&self, mount: &MountInfo) -> bool;
+
+    /// Counts a request, or refuses it. `role` is that of a login, if [`Limit::knows_roles`] asked for it.
+    fn admit(&self, request: &Request, mount: Option<&MountInfo>, role: &str) -> Result<(), Error>;
+}
+
+/// No limits at all, for where engines are tried out alone.
+pub struct Unlimited;
+
+impl Limit for Unlimited {
+    fn knows_roles(&self, _: &MountInfo) -> bool {
+        false
+    }
+
+    fn admit(&self, _: &Request, _: Option<&MountInfo>, _: &str) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
 /// Finds the holder of a token.
 pub trait Authenticate: Sync {
     /// The holder of the request's token, with one use counted.
@@ -162,7 +184,11 @@ pub trait Record: Sync {
 #[derive(Debug)]
 pub struct Routed(Box<Facts>);
 
-/// A routed request whose caller is known, or whose route is open.
+/// A routed request that is within the limits.
+#[derive(Debug)]
+pub struct Limited(Box<Facts>);
+
+/// A limited request whose caller is known, or whose route is open.
 #[derive(Debug)]
 pub struct Authenticated(Box<Facts>);
 
@@ -204,6 +230,25 @@ impl Request {
 }
 
 impl Routed {
+    /// Refuses who asks too often; before anything is looked up, so that guessing tokens and passwords is limited, too.
+    pub async fn limit(self, quotas: &impl Limit, tx: &Arc<Tx>) -> Result<Limited, Refused> {
+        let facts = &self.0;
+        let mount = facts.mount().map(|mount| &**mount);
+        let role = match facts.mount.as_ref().zip(facts.endpoint.as_ref()) {
+            Some((target, endpoint)) if endpoint.open && quotas.knows_roles(&target.info) => {
+                // What is wrong with the login is said by its handler.
+                target.backend.role(call(facts, target, endpoint.clone(), tx)).await.unwrap_or_default()
+            }
+            _ => String::new(),
+        };
+        match quotas.admit(&facts.request, mount, &role) {
+            Ok(()) => Ok(Limited(self.0)),
+            Err(error) => Err(Refused { facts: self.0, error, entered: false }),
+        }
+    }
+}
+
+impl Limited {
     /// Finds out who asks. Open routes are passed without a token.
     pub async fn authenticate(mut self, tokens: &impl Authenticate) -> Result<Authenticated, Refused> {
         if self.0.endpoint.as_ref().is_some_and(|endpoint| endpoint.open) {
