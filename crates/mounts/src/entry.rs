@@ -69,6 +69,35 @@ pub struct Config {
     /// The kind of tokens a login makes.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub token_type: String,
+    /// Kept and shown: there are no managed keys.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub allowed_managed_keys: Vec<String>,
+    /// Kept and shown: no engine logs in for another.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub delegated_auth_accessors: Vec<String>,
+    /// Kept and shown: the server signs no tokens for its own use elsewhere.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub identity_token_key: String,
+    /// Kept and shown: a slash at the end of a path means what it says.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub trim_request_trailing_slashes: bool,
+    /// When a login method shuts out a user after failed logins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_lockout_config: Option<UserLockout>,
+}
+
+/// When a login method shuts out a user after failed logins; what is zero is as the server has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct UserLockout {
+    /// After how many failures.
+    pub lockout_threshold: u64,
+    /// For how long.
+    pub lockout_duration: Ttl,
+    /// After which time without a failure they are forgotten.
+    pub lockout_counter_reset: Ttl,
+    /// Whether nobody is shut out.
+    pub lockout_disable: bool,
 }
 
 impl Config {

@@ -21,7 +21,7 @@ use engine::{Kind, Opening};
 use gate::{Backend, Error, MountClass, MountInfo};
 use storage::{Key, Scan, Store, Tx};
 
-pub use entry::{Config, Entry};
+pub use entry::{Config, Entry, UserLockout};
 
 /// The life of leases where the mount says nothing: 32 days.
 pub const DEFAULT_TTL: Duration = Duration::from_secs(2_764_800);
@@ -282,6 +282,20 @@ impl Mounts {
             requests: Arc::clone(&mounted.requests),
         });
         self.change(|table| table.insert(Arc::clone(&tuned)));
+        Ok(())
+    }
+
+    /// Ends the engine of a mount and opens it anew, with whatever it held in memory made again.
+    pub async fn reopen(&self, mounted: &Mounted) -> Result<(), Error> {
+        let _one = self.changing.lock().await;
+        let Some(known) = self.by_uuid(&mounted.info.uuid).filter(|known| !known.builtin && !known.entry.tainted)
+        else {
+            return Ok(());
+        };
+        let opened = self.opened(known.entry.clone(), Arc::clone(&known.requests));
+        let opened = opened.ok_or_else(|| Error::internal("a kind just used is not known"))?;
+        self.change(|table| table.insert(opened));
+        known.backend.close().await;
         Ok(())
     }
 

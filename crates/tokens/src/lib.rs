@@ -31,7 +31,7 @@ use storage::{Key, Scan, Store, Tx};
 
 pub use create::{Issued, New, normalised, parse_cidrs};
 pub use liveness::Liveness;
-pub use record::{Bound, PATH as PATHS, Record, Renewal};
+pub use record::{ACCESSOR as ACCESSORS, Bound, PATH as PATHS, Record, Renewal};
 pub use role::Role;
 pub use routes::{KIND_NAME, TokenEngine};
 

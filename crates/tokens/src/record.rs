@@ -224,7 +224,8 @@ impl Record {
 /// An empty list, shared.
 pub(crate) static NO_POLICIES: LazyLock<Arc<[String]>> = LazyLock::new(|| Arc::from([]));
 
-pub(crate) const ACCESSOR: &str = "sys/token/accessor/";
+/// Below this there is an entry for each service token.
+pub const ACCESSOR: &str = "sys/token/accessor/";
 /// Where tokens lie by the path they were made at: below it `<path>/<token id>`.
 pub const PATH: &str = "sys/token/path/";
 
