@@ -23,7 +23,7 @@ pub(crate) fn run(binary: &Path) -> Result<()> {
     let runtime = tokio::runtime::Runtime::new()?;
     let raw_before = sync_rate(server.folder())?;
     let counted = |name: &str| -> Option<f64> {
-        let reply = server.send(server.root_token(), api::Verb::Read, "sys/metrics", None).ok()?;
+        let reply = server.send(server.root_token(), api::Verb::Read, "sys/metrics?format=prometheus", None).ok()?;
         let text = String::from_utf8_lossy(&reply.raw).into_owned();
         let line =
             text.lines().find_map(|line| line.strip_prefix(&format!("strongroom_storage_{name} ")).map(str::to_owned));

@@ -2,6 +2,8 @@
 
 mod config;
 mod dev;
+mod sanitized;
+mod tap;
 
 use std::{io::Write, path::Path, process::ExitCode, sync::Arc, time::Duration};
 
@@ -11,8 +13,12 @@ use storage::Store;
 use strongroom_core::{Core, Counters, Settings};
 use strongroom_http::{ListenerConfig, Serving};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::{Layer as _, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _};
 
-use self::config::{Config, Listener, Storage};
+use self::{
+    config::{Config, Listener, Storage},
+    tap::Tap,
+};
 use crate::server_args::ServerArgs;
 
 /// Runs the server until it is told to stop.
@@ -51,12 +57,12 @@ fn harden() {
 
 async fn serve(args: &ServerArgs) -> Result<(), String> {
     let (config, warnings) = Config::read(&args.config)?;
-    log_to_stderr(&config.log_level, config.log_json);
+    let tap = log_to_stderr(&config.log_level, config.log_json);
     for warning in warnings {
         tracing::warn!("{warning}");
     }
     let (store, counters) = open(&config.storage)?;
-    let core = core(store, counters, &config).await?;
+    let core = core(store, counters, &config, tap).await?;
     let mut serving = Vec::new();
     for listener in &config.listeners {
         serving.push(listen(&core, listener).await?);
@@ -74,15 +80,18 @@ async fn serve(args: &ServerArgs) -> Result<(), String> {
     Ok(())
 }
 
-fn log_to_stderr(level: &str, json: bool) {
+fn log_to_stderr(level: &str, json: bool) -> Arc<Tap> {
     let filter = tracing_subscriber::EnvFilter::try_new(level).unwrap_or_else(|_| "info".into());
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_target(false)
-        .with_ansi(false);
+    let (filter, handle) = reload::Layer::new(filter);
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false).with_ansi(false);
+    let registry = tracing_subscriber::registry();
+    let (tap, listener) = Tap::new(handle, level, Clock::system());
     // A second call, in tests, changes nothing.
-    let _ = if json { log.json().try_init() } else { log.try_init() };
+    let _ = match json {
+        true => registry.with(layer.json().with_filter(filter).boxed()).with(listener).try_init(),
+        false => registry.with(layer.with_filter(filter).boxed()).with(listener).try_init(),
+    };
+    tap
 }
 
 /// The store, and what it counts.
@@ -107,7 +116,12 @@ fn open(storage: &Storage) -> Result<(Arc<dyn Store>, Option<Counters>), String>
     }
 }
 
-async fn core(store: Arc<dyn Store>, storage_counters: Option<Counters>, config: &Config) -> Result<Arc<Core>, String> {
+async fn core(
+    store: Arc<dyn Store>,
+    storage_counters: Option<Counters>,
+    config: &Config,
+    tap: Arc<Tap>,
+) -> Result<Arc<Core>, String> {
     let limits = mounts::Limits {
         default_ttl: config.default_lease_ttl.unwrap_or(mounts::DEFAULT_TTL),
         max_ttl: config.max_lease_ttl.unwrap_or(mounts::MAX_TTL),
@@ -118,6 +132,7 @@ async fn core(store: Arc<dyn Store>, storage_counters: Option<Counters>, config:
     };
     let settings = Settings {
         kinds: catalogue::KINDS,
+        databases: catalogue::DATABASES.iter().map(|kind| kind.name).collect(),
         limits,
         compatibility: config.compatibility.clone(),
         version: env!("CARGO_PKG_VERSION"),
@@ -126,6 +141,8 @@ async fn core(store: Arc<dyn Store>, storage_counters: Option<Counters>, config:
         allow_audit_log_prefixing: config.allow_audit_log_prefixing,
         journal_directory,
         storage_counters,
+        sanitized: sanitized::of(config),
+        logs: Some(tap),
         cache_bytes: config.cache_bytes,
     };
     Core::new(store, Clock::system(), settings).await.map_err(|error| error.to_string())

@@ -3,14 +3,14 @@
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use api::{Operation, Verb};
-use audit::{Auth, Body, Data, Entry, Granting, Namespace, PolicyResults, Sensitive};
+use audit::{Auth, Body, Data, Entry, Granting, Header, Namespace, PolicyResults, Sensitive};
 use bytes::Bytes;
 use gate::{Admitted, Caller, Error, Facts, Record, Refused, RequestId, TokenKind};
 use secret::SecretString;
 use serde_json::value::RawValue;
 use storage::BoxFuture;
 
-use crate::{Bare, Success, pipeline::json_of, running::Running};
+use crate::{Bare, Success, live::Live, pipeline::json_of, running::Running};
 
 /// Writes the two entries of one request.
 pub(crate) struct Recorder {
@@ -34,7 +34,7 @@ impl Recorder {
             }
             Err(refused) => {
                 let why = why(&refused.error);
-                if !matches!(refused.error, Error::Unaudited) {
+                if self.is_recorded(&refused.error) {
                     if !refused.entered {
                         self.write_enter(&refused.facts, &why).await?;
                     }
@@ -52,11 +52,20 @@ impl Recorder {
         }
     }
 
+    /// A flood that a rate limit holds back is written down only if that is wanted: it would flood the log instead.
+    fn is_recorded(&self, error: &Error) -> bool {
+        match error {
+            Error::Unaudited => false,
+            Error::RateLimit { .. } => self.running.live.load().quotas.enable_rate_limit_audit_logging,
+            _ => true,
+        }
+    }
+
     async fn write_enter(&self, facts: &Facts, error: &str) -> Result<(), Error> {
         if self.running.audit.is_empty() {
             return Ok(());
         }
-        let parts = Parts::new(facts);
+        let parts = Parts::new(facts, &self.running.live.load());
         let auth = parts.auth(facts);
         let request = parts.request(facts);
         let entry = Entry::request(self.running.clock.now(), &request).auth(auth.as_ref()).error(error);
@@ -67,7 +76,7 @@ impl Recorder {
         if self.running.audit.is_empty() {
             return Ok(());
         }
-        let parts = Parts::new(facts);
+        let parts = Parts::new(facts, &self.running.live.load());
         let auth = parts.auth(facts);
         let request = parts.request(facts);
         let made = success.and_then(|success| success.auth.as_deref()).map(made);
@@ -90,13 +99,14 @@ impl Record for Recorder {
 
 /// Texts that the entries borrow.
 struct Parts<'f> {
+    headers: Vec<Header<'f>>,
     granting: Vec<Granting<'f>>,
     address: String,
     policies: Vec<String>,
 }
 
 impl<'f> Parts<'f> {
-    fn new(facts: &'f Facts) -> Self {
+    fn new(facts: &'f Facts, live: &Live) -> Self {
         let rules = facts.decision().map(|decision| decision.rules.as_slice()).unwrap_or_default();
         let granting = rules.iter().map(|rule| Granting {
             name: &rule.policy,
@@ -107,6 +117,7 @@ impl<'f> Parts<'f> {
             line: u32::try_from(rule.line).unwrap_or_default(),
         });
         Self {
+            headers: headers(&facts.request().headers, live),
             granting: granting.collect(),
             address: facts.request().remote.map(|(address, _)| address.to_string()).unwrap_or_default(),
             policies: facts.caller().map(|caller| caller.policies()).unwrap_or_default(),
@@ -157,9 +168,24 @@ impl<'f> Parts<'f> {
             remote_address: &self.address,
             remote_port: request.remote.map_or(0, |(_, port)| port),
             wrap_ttl: request.wrap_ttl.map_or(0, |ttl| ttl.as_secs()),
+            headers: &self.headers,
             ..audit::Request::default()
         }
     }
+}
+
+/// The headers that the operator wants to have recorded; those of one name stand together.
+fn headers<'f>(sent: &'f [(String, String)], live: &Live) -> Vec<Header<'f>> {
+    if live.audited.is_empty() {
+        return Vec::new();
+    }
+    let recorded = sent.iter().filter_map(|(name, value)| {
+        let audited = live.audited.get(name)?;
+        Some(Header { name, value, hashed: audited.hmac })
+    });
+    let mut recorded: Vec<_> = recorded.collect();
+    recorded.sort_by_key(|header| header.name);
+    recorded
 }
 
 fn response<'f>(facts: &'f Facts, success: &'f Success, made: Option<&'f Auth<'f>>) -> audit::Response<'f> {

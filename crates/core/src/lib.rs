@@ -5,11 +5,18 @@
 
 mod audit;
 mod audit_devices;
+mod cluster;
 mod cubbyhole;
 mod dev;
 mod guests;
 mod help;
+mod host;
+mod in_flight;
+mod limits;
+mod live;
+mod logs;
 mod metrics;
+mod openapi;
 mod passwords;
 mod pipeline;
 mod policies;
@@ -17,6 +24,7 @@ mod reply;
 mod running;
 mod sealing;
 mod services;
+mod status;
 mod sys;
 mod wrapping;
 
@@ -30,6 +38,9 @@ use storage::Store;
 
 pub use audit::Misread;
 pub use dev::DevStart;
+pub use gate::Frames;
+pub use live::Cors;
+pub use logs::{Level, Line, Logs};
 pub use reply::{Content, Reply, Success};
 pub use sealing::Bare;
 
@@ -40,6 +51,8 @@ use crate::{running::Running, sealing::Sealing};
 pub struct Settings {
     /// The kinds of engines and auth methods that can be mounted.
     pub kinds: &'static [Kind],
+    /// The plugin names of the databases in which users can be made.
+    pub databases: Vec<&'static str>,
     /// The lives of leases where a mount says nothing.
     pub limits: mounts::Limits,
     /// The version of Vault whose features clients may expect.
@@ -56,6 +69,10 @@ pub struct Settings {
     pub journal_directory: Option<PathBuf>,
     /// What the store counts, by name; for `sys/metrics`.
     pub storage_counters: Option<Counters>,
+    /// What the configuration file says, without its secrets, for `sys/config/state/sanitized`.
+    pub sanitized: serde_json::Value,
+    /// The server's log, where it can be changed and followed.
+    pub logs: Option<Arc<dyn Logs>>,
     /// How many bytes of decrypted entries are kept in memory.
     pub cache_bytes: u64,
 }
@@ -120,6 +137,19 @@ impl Core {
     /// Whether the server was ever initialised.
     pub fn is_initialized(&self) -> bool {
         self.initialized.load(std::sync::atomic::Ordering::Acquire)
+    }
+
+    /// Which origins may call from a browser; nobody while sealed.
+    pub fn cors(&self) -> Cors {
+        self.running.load().as_ref().map(|running| running.live.load().cors.clone()).unwrap_or_default()
+    }
+
+    /// The headers of pages for people.
+    pub fn ui_headers(&self) -> Vec<(String, String)> {
+        let Some(running) = &*self.running.load() else { return Vec::new() };
+        let live = running.live.load();
+        let lines = live.ui_headers.iter().flat_map(|(name, values)| values.iter().map(move |value| (name, value)));
+        lines.map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 
     /// The time.

@@ -22,6 +22,7 @@ impl Running {
     pub(crate) async fn serve(self: &Arc<Self>, request: Request) -> Reply {
         let id = Arc::clone(&request.id);
         let _guest = self.guests.enter();
+        let _underway = self.in_flight.enter(&request);
         let recorder = Recorder::new(self);
         let services = RequestServices::new(self);
         let tx = Tx::new(self.store());
@@ -34,7 +35,7 @@ impl Running {
             self.end_spent(token).await;
         }
         self.metrics.request(outcome.is_ok());
-        Reply { id, outcome }
+        Reply { id, outcome, headers: services.limit_headers() }
     }
 
     async fn admit(
@@ -46,7 +47,8 @@ impl Running {
     ) -> Result<Admitted, Refused> {
         let router = Router::new(self, services);
         let routed = request.route(&router)?;
-        let authenticated = routed.authenticate(&router).await?;
+        let limited = routed.limit(&router, tx).await?;
+        let authenticated = limited.authenticate(&router).await?;
         let permitted = authenticated.authorise(&router, tx).await?;
         permitted.enter(recorder).await
     }
@@ -82,7 +84,7 @@ impl Running {
 
     async fn attempt(self: &Arc<Self>, admitted: &Admitted, tx: &Arc<Tx>) -> Result<Box<Success>, Error> {
         let mut answer = match admitted.facts().request().help {
-            true => help::answer(admitted.facts())?,
+            true => help::answer(admitted.facts(), &self.settings.compatibility)?,
             false => admitted.call(tx).await?,
         };
         let ended = answer.ends.take();

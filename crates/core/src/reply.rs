@@ -9,6 +9,8 @@ pub struct Reply {
     /// The id of the request.
     pub(crate) id: RequestId,
     pub(crate) outcome: Result<Box<Success>, Error>,
+    /// Headers of the reply, whatever its outcome.
+    pub(crate) headers: Vec<(&'static str, String)>,
 }
 
 /// A request that was answered.
@@ -57,18 +59,24 @@ pub enum Content {
 impl Reply {
     /// A reply that is no success.
     pub(crate) fn refused(id: RequestId, error: Error) -> Self {
-        Self { id, outcome: Err(error) }
+        Self { id, outcome: Err(error), headers: Vec::new() }
     }
 
     /// A reply made by a route that answers outside the pipeline.
     pub(crate) fn bare(id: RequestId, status: u16, json: Bytes) -> Self {
         let content = if json.is_empty() { Content::Empty } else { Content::Bare(json) };
-        Self { id, outcome: Ok(Box::new(Success { content, status: Some(status), ..Success::default() })) }
+        let outcome = Ok(Box::new(Success { content, status: Some(status), ..Success::default() }));
+        Self { id, outcome, headers: Vec::new() }
     }
 
     /// The id of the request.
     pub fn id(&self) -> &RequestId {
         &self.id
+    }
+
+    /// The headers that the reply has whatever its outcome; they are taken out.
+    pub fn take_headers(&mut self) -> Vec<(&'static str, String)> {
+        std::mem::take(&mut self.headers)
     }
 
     /// What to send.

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use audit::{Broker, journal::Reader};
 use barrier::Unsealed;
 use clock::{Clock, Timestamp};
@@ -19,17 +20,30 @@ use storage::{BoxFuture, Store, Tx};
 use tokens::{Liveness, TokenEngine, Tokens};
 
 use crate::{
-    Core, Settings, audit::Act, cubbyhole::Cubbyhole, guests::Guests, metrics::Metrics, policies::Policies,
-    services::RequestServices, sys::System,
+    Core, Settings,
+    audit::Act,
+    cluster,
+    cubbyhole::Cubbyhole,
+    guests::Guests,
+    in_flight::InFlight,
+    live::{self, Live},
+    metrics::Metrics,
+    policies::Policies,
+    services::RequestServices,
+    sys::System,
 };
 
 /// The services over the open barrier.
 pub(crate) struct Running {
     pub(crate) core: Weak<Core>,
+    pub(crate) cluster_id: String,
     pub(crate) barrier: Arc<Unsealed>,
     pub(crate) clock: Clock,
     pub(crate) settings: Settings,
     pub(crate) metrics: Metrics,
+    pub(crate) in_flight: Arc<InFlight>,
+    pub(crate) live: ArcSwap<Live>,
+    pub(crate) reloading: tokio::sync::Mutex<()>,
     pub(crate) audit: Broker,
     pub(crate) journals: Mutex<BTreeMap<String, (Arc<Reader>, [u8; 32])>>,
     pub(crate) leases: Arc<Leases>,
@@ -57,9 +71,13 @@ impl Running {
         let mounts = Mounts::load(Arc::clone(&store), clock.clone(), settings.kinds, settings.limits, builtins).await?;
         let running = Arc::new(Self {
             core: Arc::downgrade(core),
+            cluster_id: cluster::id(&store).await?,
             policies: Policies::open(Arc::clone(&store)).await?,
             rotations: Rotations::new(Arc::clone(&store), clock.clone()),
             metrics: Metrics::new(),
+            in_flight: Arc::default(),
+            live: ArcSwap::default(),
+            reloading: tokio::sync::Mutex::default(),
             audit: Broker::new(clock.clone(), audit::Settings::default()),
             journals: Mutex::default(),
             tasks: Mutex::default(),
@@ -76,8 +94,12 @@ impl Running {
         // The slot is new, so this is the first to fill it.
         let _ = running_slot.set(Arc::downgrade(&running));
         running.open_devices().await?;
-        running.load_quotas().await?;
+        // What is changed from here on is read a second time.
+        let changes = store.follow();
+        running.reload_live().await?;
+        cluster::note_version(&store, &running.clock, &running.settings).await?;
         running.spawn_tasks();
+        running.tasks.lock().push(tokio::spawn(live::follow(Arc::downgrade(&running), changes)));
         Ok(running)
     }
 

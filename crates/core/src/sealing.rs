@@ -3,6 +3,8 @@
 //! They need no token, because whoever calls them proves their right with key shares, or asks only how the server is.
 //! Their replies have no envelope.
 
+mod routes;
+
 use std::{net::IpAddr, sync::Arc};
 
 use api::{Count, Flag, Verb};
@@ -17,7 +19,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use storage::{Key, Store, Tx};
 
-use crate::{Core, Reply, running::Running};
+use crate::{Core, Reply, running::Running, status};
 
 /// A request to a route that answers outside the pipeline.
 #[derive(Debug)]
@@ -39,9 +41,11 @@ pub struct Bare {
 impl Bare {
     /// The paths below `/v1/` that are answered here.
     pub fn owns(path: &str) -> bool {
-        let exact = ["sys/health", "sys/seal-status", "sys/init", "sys/unseal", "sys/leader"];
-        let below = ["sys/rekey/", "sys/generate-root/"];
-        exact.contains(&path) || path != "sys/rekey/backup" && below.iter().any(|prefix| path.starts_with(prefix))
+        let below = ["sys/rekey/", "sys/rekey-recovery-key/", "sys/generate-root/"];
+        let backups = ["sys/rekey/backup", "sys/rekey/recovery-key-backup"];
+        let inside = path.strip_prefix("sys/").unwrap_or_default();
+        routes::BARE.iter().any(|(_, pattern, ..)| *pattern == inside)
+            || !backups.contains(&path) && below.iter().any(|prefix| path.starts_with(prefix))
     }
 
     /// Whether the audit log has it while the server is unsealed: all that key holders do. How the server is may be
@@ -49,17 +53,12 @@ impl Bare {
     fn is_recorded(&self) -> bool {
         match self.path.as_str() {
             "sys/init" | "sys/unseal" => self.verb == Verb::Write,
-            path => path.starts_with("sys/rekey/") || path.starts_with("sys/generate-root/"),
+            path => ["sys/rekey", "sys/generate-root/"].iter().any(|prefix| path.starts_with(prefix)),
         }
     }
 
     fn body<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        engine::parse_input(&self.body).map(|(body, _)| body)
-    }
-
-    fn code(&self, name: &str, usual: u16) -> u16 {
-        let given = self.query.iter().find(|(key, _)| key == name).and_then(|(_, value)| value.parse().ok());
-        given.filter(|code| (200..600).contains(code)).unwrap_or(usual)
+        parse(&self.body)
     }
 }
 
@@ -73,7 +72,7 @@ pub(crate) struct Sealing {
 }
 
 /// A JSON value with its status.
-type Answered = Result<(u16, Value), Error>;
+pub(crate) type Answered = Result<(u16, Value), Error>;
 
 impl Sealing {
     pub(crate) async fn load(store: &Arc<dyn Store>) -> Result<Self, Error> {
@@ -89,6 +88,11 @@ impl Sealing {
     /// The server was just initialised.
     pub(crate) fn initialized_with(&mut self, stored: Stored) {
         self.stored = Some(stored);
+    }
+
+    /// How far the unseal is, in the fields of the API.
+    pub(crate) fn progress(&self) -> serde_json::Map<String, Value> {
+        status::progress(self.stored.as_ref().map(|stored| self.unseal.status(stored)))
     }
 
     fn stored(&self, missing: &str) -> Result<Stored, Error> {
@@ -136,87 +140,36 @@ impl Core {
     }
 
     async fn answer_bare(self: &Arc<Self>, request: &Bare) -> Answered {
-        match (request.path.as_str(), request.verb) {
-            ("sys/health", Verb::Read) => Ok(self.health(request)),
+        let (verb, body) = (request.verb, &request.body);
+        match (request.path.as_str(), verb) {
+            ("sys/health", Verb::Read) => self.health(request),
             ("sys/seal-status", Verb::Read) => self.seal_status().await,
-            ("sys/leader", Verb::Read) => Ok(self.leader()),
+            ("sys/leader", Verb::Read) => Ok((200, self.leader())),
             ("sys/init", Verb::Read) => Ok((200, json!({ "initialized": self.is_initialized() }))),
             ("sys/init", Verb::Write) => self.initialize(request).await,
             ("sys/unseal", Verb::Write) => self.unseal(request).await,
-            ("sys/rekey/init", verb) => self.rekey(request, verb).await,
-            ("sys/rekey/update", Verb::Write) => self.rekey_update(request).await,
-            ("sys/rekey/verify", verb) => self.rekey_verify(request, verb).await,
-            ("sys/generate-root/attempt", verb) => self.generate_root(request, verb).await,
-            ("sys/generate-root/update", Verb::Write) => self.generate_root_update(request).await,
-            ("sys/generate-root/update" | "sys/rekey/update", _) => Err(Error::Unsupported),
-            (path, _) if path.starts_with("sys/rekey/") || path.starts_with("sys/generate-root/") => {
+            ("sys/rekey/init", verb) => self.rekey(verb, body).await,
+            ("sys/rekey/update", Verb::Write) => self.rekey_update(body).await,
+            ("sys/rekey/verify", verb) => self.rekey_verify(verb, body).await,
+            ("sys/generate-root/attempt", verb) => self.generate_root(verb, body).await,
+            ("sys/generate-root/update", Verb::Write) => self.generate_root_update(body).await,
+            (path, _) if path.starts_with("sys/rekey-recovery-key/") => Err(self.no_recovery_key()),
+            (path, _) if !Bare::paths().any(|known| known == path) => {
                 Err(Error::NoRoute(format!("no handler for route \"{path}\". unsupported path")))
             }
             _ => Err(Error::Unsupported),
         }
     }
 
-    fn health(&self, request: &Bare) -> (u16, Value) {
-        let (initialized, sealed) = (self.is_initialized(), self.is_sealed());
-        let status = match (initialized, sealed) {
-            (false, _) => request.code("uninitcode", 501),
-            (true, true) => request.code("sealedcode", 503),
-            (true, false) => request.code("activecode", 200),
-        };
-        let body = json!({
-            "initialized": initialized,
-            "sealed": sealed,
-            "standby": false,
-            "performance_standby": false,
-            "replication_performance_mode": "disabled",
-            "replication_dr_mode": "disabled",
-            "server_time_utc": self.clock.now_seconds(),
-            "version": self.settings.compatibility,
-            "strongroom_version": self.settings.version,
-            "enterprise": false,
-            "cluster_name": self.settings.cluster_name,
-        });
-        (status, body)
-    }
-
-    fn leader(&self) -> (u16, Value) {
-        let body = json!({
-            "ha_enabled": false,
-            "is_self": !self.is_sealed(),
-            "active_time": self.started.to_string(),
-            "leader_address": "",
-            "leader_cluster_address": "",
-            "performance_standby": false,
-            "performance_standby_last_remote_wal": 0,
-        });
-        (200, body)
-    }
-
-    async fn seal_status(&self) -> Answered {
-        let sealing = self.sealing.lock().await;
-        Ok((200, self.status_of(&sealing)))
-    }
-
-    fn status_of(&self, sealing: &Sealing) -> Value {
-        let status = sealing.stored.as_ref().map(|stored| sealing.unseal.status(stored));
-        let (t, n, progress, nonce) =
-            status.map_or((0, 0, 0, String::new()), |status| (status.t, status.n, status.progress, status.nonce));
-        json!({
-            "type": "shamir",
-            "initialized": self.is_initialized(),
-            "sealed": self.is_sealed(),
-            "t": t,
-            "n": n,
-            "progress": progress,
-            "nonce": nonce,
-            "version": self.settings.compatibility,
-            "strongroom_version": self.settings.version,
-            "build_date": "",
-            "migration": false,
-            "cluster_name": self.settings.cluster_name,
-            "recovery_seal": false,
-            "storage_type": self.settings.storage_type,
-        })
+    /// A server whose seal is made of key shares has no recovery key.
+    pub(crate) fn no_recovery_key(&self) -> Error {
+        match (self.is_initialized(), self.is_sealed()) {
+            (false, _) => Error::invalid("server is not yet initialized"),
+            (true, true) => Error::Sealed,
+            (true, false) => {
+                Error::invalid("recovery rekeying not supported: this seal has key shares, not a recovery key")
+            }
+        }
     }
 
     async fn initialize(self: &Arc<Self>, request: &Bare) -> Answered {
@@ -293,14 +246,14 @@ impl Core {
         Ok((200, self.status_of(&sealing)))
     }
 
-    async fn rekey(&self, request: &Bare, verb: Verb) -> Answered {
+    pub(crate) async fn rekey(&self, verb: Verb, body: &[u8]) -> Answered {
         let mut sealing = self.sealing.lock().await;
         let stored = sealing.stored("server is not yet initialized")?;
         match verb {
             Verb::Read => to_json(&sealing.rekey.status(&stored)),
             Verb::Write => {
                 self.must_be_unsealed()?;
-                let input: RekeyInput = request.body()?;
+                let input: RekeyInput = parse(body)?;
                 let shares = NewShares {
                     secret_shares: input.secret_shares.map_or(0, |count| count.0),
                     secret_threshold: input.secret_threshold.map_or(0, |count| count.0),
@@ -314,7 +267,7 @@ impl Core {
                 to_json(&sealing.rekey.start(&stored, &wanted, self.clock.now()).map_err(invalid)?)
             }
             Verb::Delete => {
-                let input: NonceInput = request.body()?;
+                let input: NonceInput = parse(body)?;
                 match input.nonce.as_str() {
                     "" => sealing.rekey.abandon(),
                     nonce => sealing.rekey.cancel(nonce).map_err(invalid)?,
@@ -325,8 +278,8 @@ impl Core {
         }
     }
 
-    async fn rekey_update(&self, request: &Bare) -> Answered {
-        let input: ShareInput = request.body()?;
+    pub(crate) async fn rekey_update(&self, body: &[u8]) -> Answered {
+        let input: ShareInput = parse(body)?;
         let running = self.must_be_unsealed()?;
         let mut sealing = self.sealing.lock().await;
         let stored = sealing.stored("server is not yet initialized")?;
@@ -358,14 +311,14 @@ impl Core {
         }
     }
 
-    async fn rekey_verify(&self, request: &Bare, verb: Verb) -> Answered {
+    pub(crate) async fn rekey_verify(&self, verb: Verb, body: &[u8]) -> Answered {
         let running = self.must_be_unsealed()?;
         let mut sealing = self.sealing.lock().await;
         match verb {
             Verb::Read => to_json(&sealing.rekey.verification().map_err(invalid)?),
             Verb::Delete => to_json(&sealing.rekey.restart_verification().map_err(invalid)?),
             Verb::Write => {
-                let input: ShareInput = request.body()?;
+                let input: ShareInput = parse(body)?;
                 match sealing.rekey.verify(&input.nonce, &input.key()?).map_err(invalid)? {
                     Verification::More(status) => to_json(&status),
                     Verification::Complete { stored, root_key, nonce } => {
@@ -381,14 +334,14 @@ impl Core {
         }
     }
 
-    async fn generate_root(&self, request: &Bare, verb: Verb) -> Answered {
+    pub(crate) async fn generate_root(&self, verb: Verb, body: &[u8]) -> Answered {
         let mut sealing = self.sealing.lock().await;
         let stored = sealing.stored("server is not yet initialized")?;
         match verb {
             Verb::Read => to_json(&sealing.root.status(&stored)),
             Verb::Write => {
                 self.must_be_unsealed()?;
-                let input: RootInput = request.body()?;
+                let input: RootInput = parse(body)?;
                 let wanted = RootRequest {
                     otp: input.otp.filter(|otp| !otp.is_empty()),
                     pgp_key: input.pgp_key.filter(|key| !key.is_empty()),
@@ -402,7 +355,7 @@ impl Core {
                 Ok((status, body))
             }
             Verb::Delete => {
-                let input: NonceInput = request.body()?;
+                let input: NonceInput = parse(body)?;
                 match input.nonce.as_str() {
                     "" => sealing.root.abandon(),
                     nonce => sealing.root.cancel(nonce).map_err(invalid)?,
@@ -413,8 +366,8 @@ impl Core {
         }
     }
 
-    async fn generate_root_update(&self, request: &Bare) -> Answered {
-        let input: ShareInput = request.body()?;
+    pub(crate) async fn generate_root_update(&self, body: &[u8]) -> Answered {
+        let input: ShareInput = parse(body)?;
         let running = self.must_be_unsealed()?;
         let mut sealing = self.sealing.lock().await;
         let stored = sealing.stored("server is not yet initialized")?;
@@ -486,6 +439,10 @@ fn to_bytes((status, json): (u16, Value)) -> Result<(u16, Bytes), Error> {
 
 fn unwritable() -> Error {
     Error::internal("a reply cannot be written as JSON")
+}
+
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
+    engine::parse_input(body).map(|(body, _)| body)
 }
 
 fn to_json<T: Serialize>(value: &T) -> Answered {

@@ -17,10 +17,11 @@ use gate::{
 use mounts::InUse;
 use parking_lot::Mutex;
 use policy::{Acl, Ask, RequestParameters};
+use quotas::Allowance;
 use secret::{SecretBytes, SecretString};
 use storage::{BoxFuture, Store, Tx};
 
-use crate::{help, running::Running};
+use crate::{help, limits, running::Running};
 
 /// The services of one request: the program's, and what has to be undone if the request fails.
 pub(crate) struct RequestServices {
@@ -29,6 +30,7 @@ pub(crate) struct RequestServices {
     intents: Mutex<Vec<LeaseId>>,
     spent: OnceLock<TokenId>,
     planned: AtomicBool,
+    allowance: OnceLock<Allowance>,
     /// Holds the mount back from being removed while the request is under way.
     in_use: OnceLock<InUse>,
 }
@@ -41,6 +43,7 @@ impl RequestServices {
             intents: Mutex::default(),
             spent: OnceLock::new(),
             planned: AtomicBool::new(false),
+            allowance: OnceLock::new(),
             in_use: OnceLock::new(),
         })
     }
@@ -58,6 +61,22 @@ impl RequestServices {
     /// Whether the request planned a rotation.
     pub(crate) fn has_planned(&self) -> bool {
         self.planned.load(Ordering::Relaxed)
+    }
+
+    /// The request was counted against a rate limit.
+    pub(crate) fn limited(&self, allowance: Allowance) {
+        // A request is counted once.
+        let _ = self.allowance.set(allowance);
+    }
+
+    /// The headers that tell the client how much it has left, where that is wanted.
+    pub(crate) fn limit_headers(&self) -> Vec<(&'static str, String)> {
+        match self.allowance.get() {
+            Some(allowance) if self.running.live.load().quotas.enable_rate_limit_response_headers => {
+                limits::headers(allowance)
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// The token whose last use this request was.
@@ -189,6 +208,14 @@ pub(crate) struct Router<'r> {
 impl<'r> Router<'r> {
     pub(crate) fn new(running: &'r Arc<Running>, services: &'r Arc<RequestServices>) -> Self {
         Self { running, services }
+    }
+
+    pub(crate) fn running(&self) -> &'r Arc<Running> {
+        self.running
+    }
+
+    pub(crate) fn services(&self) -> &'r Arc<RequestServices> {
+        self.services
     }
 }
 

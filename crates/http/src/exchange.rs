@@ -18,7 +18,9 @@ use strongroom_core::Core;
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    ListenerConfig, body, id,
+    ListenerConfig, body,
+    cors::Cross,
+    id,
     reply::{self, ReplyBody},
     request::{self, Asked, Head},
     serve::{Alive, Phase},
@@ -43,16 +45,19 @@ impl Exchange {
     ) -> Response<ReplyBody> {
         let id = id::make_request_id();
         let head = request.method() == Method::HEAD;
+        let cross = Cross::judge(&self.core, request.method(), request.headers());
         tracing::debug!(%id, method = %request.method(), path = request.uri().path(), "request");
-        let mut response = match self.carry(peer, request, &id, alive).await {
-            Ok(response) => response,
-            Err(fault) => {
-                if let Fault::Room(error @ (Error::Internal(_) | Error::Unaudited)) = &fault {
-                    tracing::error!(%id, %error, "a request failed");
-                }
-                reply::fault(&id, &fault)
-            }
+        let answered = match &cross {
+            Cross::Own | Cross::Allowed(_) => self.carry(peer, request, &id, alive).await,
+            Cross::Asks(told) => Ok(reply::told(&id, told)),
+            Cross::Refused => Err(Fault::Origin),
+            Cross::NoMethod => Err(Error::Unsupported.into()),
         };
+        let mut response = match answered {
+            Ok(response) => response,
+            Err(fault) => self.failed(&id, &fault),
+        };
+        cross.mark(&mut response);
         tracing::debug!(%id, status = response.status().as_u16(), "reply");
         if head {
             reply::without_body(&mut response);
@@ -63,6 +68,14 @@ impl Exchange {
             let _ = phase.wait_for(|phase| *phase != Phase::Open).await;
         });
         response
+    }
+
+    /// The response to a request that has no answer; the log has what is the server's fault.
+    fn failed(&self, id: &RequestId, fault: &Fault) -> Response<ReplyBody> {
+        if let Fault::Room(error @ (Error::Internal(_) | Error::Unaudited)) = fault {
+            tracing::error!(%id, %error, "a request failed");
+        }
+        reply::fault(id, fault)
     }
 
     async fn carry(
@@ -77,7 +90,7 @@ impl Exchange {
         let (parts, incoming) = request.into_parts();
         let asked = match self.read(peer, &parts, incoming, id, deadline).await {
             Ok(Some(asked)) => asked,
-            Ok(None) => return Ok(reply::root(id)),
+            Ok(None) => return Ok(reply::root(id, self.core.ui_headers())),
             Err(fault) => {
                 if let Some(misread) = request::misread(&parts, peer, id) {
                     self.core.turn_away(misread, &fault.text(id).unwrap_or_default()).await?;
@@ -92,9 +105,15 @@ impl Exchange {
                 Asked::Bare(request) => core.bare(request).await,
             }
         });
-        let reply = tokio::time::timeout_at(deadline, carried).await.map_err(|_| Fault::SlowAnswer(most))??;
+        let mut reply = tokio::time::timeout_at(deadline, carried).await.map_err(|_| Fault::SlowAnswer(most))??;
+        let headers = reply.take_headers();
         let (_, outcome) = reply.into_parts();
-        Ok(reply::success(id, *outcome?))
+        let mut response = match outcome {
+            Ok(success) => reply::success(id, *success),
+            Err(error) => self.failed(id, &error.into()),
+        };
+        reply::add(&mut response, headers);
+        Ok(response)
     }
 
     /// Reads a request to its end; `None` is the page at `/`.

@@ -11,6 +11,7 @@
 mod body;
 mod config;
 mod connection;
+mod cors;
 mod error;
 mod exchange;
 mod form;

@@ -93,11 +93,24 @@ pub(crate) fn success(id: &RequestId, mut success: Success) -> Response<ReplyBod
     if response.status() != StatusCode::NO_CONTENT {
         response.headers_mut().insert(CONTENT_TYPE, media_type);
     }
+    add(&mut response, headers);
+    response
+}
+
+/// Gives a response further headers.
+pub(crate) fn add<N: AsRef<str>>(response: &mut Response<ReplyBody>, headers: Vec<(N, String)>) {
     for (name, value) in headers {
-        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(&value)) {
-            response.headers_mut().insert(name, value);
+        let name = HeaderName::from_bytes(name.as_ref().as_bytes());
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(&value)) {
+            response.headers_mut().append(name, value);
         }
     }
+}
+
+/// The response to a browser that asks before it sends.
+pub(crate) fn told(id: &RequestId, headers: &HeaderMap) -> Response<ReplyBody> {
+    let mut response = respond(id, 204, Rest::Whole(Bytes::new()));
+    response.headers_mut().extend(headers.clone());
     response
 }
 
@@ -122,9 +135,10 @@ pub(crate) fn fault(id: &RequestId, fault: &Fault) -> Response<ReplyBody> {
 }
 
 /// The page at `/`.
-pub(crate) fn root(id: &RequestId) -> Response<ReplyBody> {
+pub(crate) fn root(id: &RequestId, headers: Vec<(String, String)>) -> Response<ReplyBody> {
     let mut response = respond(id, 200, Rest::Whole(Bytes::from_static(b"Strongroom: the API lies below /v1/\n")));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    add(&mut response, headers);
     response
 }
 

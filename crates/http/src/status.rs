@@ -21,6 +21,7 @@ pub struct Row {
 pub const TABLE: &[&Row] = &[
     &INVALID,
     &DENIED,
+    &ORIGIN,
     &NOT_FOUND,
     &NO_ROUTE,
     &UNSUPPORTED,
@@ -29,6 +30,7 @@ pub const TABLE: &[&Row] = &[
     &TOO_LARGE,
     &MEDIA_TYPE,
     &QUOTA,
+    &RATE_LIMIT,
     &LONG_HEADER,
     &TARGET,
     &UNAUDITED,
@@ -53,6 +55,13 @@ const DENIED: Row = Row {
     when: "No policy allows it, or the token is missing, unknown, expired, used up or sent from elsewhere.",
     says: "`permission denied`; the audit log has the reason",
     remedy: "Log in again, or ask for a policy; those who may can ask the server to explain the decision.",
+};
+const ORIGIN: Row = Row {
+    fault: "Origin",
+    status: 403,
+    when: "A browser sends a request from the page of an origin that may not call.",
+    says: "`origin not allowed`",
+    remedy: "Allow the origin in `sys/config/cors`.",
 };
 const NOT_FOUND: Row = Row {
     fault: "NotFound",
@@ -109,6 +118,13 @@ const QUOTA: Row = Row {
     when: "A quota is used up.",
     says: "which one",
     remedy: "Wait as long as the `Retry-After` header says.",
+};
+const RATE_LIMIT: Row = Row {
+    fault: "RateLimit",
+    status: 429,
+    when: "The client's address asks more often than a rate limit lets it.",
+    says: "`rate limit quota exceeded` and the path",
+    remedy: "Wait as long as the `Retry-After` header says, and ask less often.",
 };
 const LONG_HEADER: Row = Row {
     fault: "LongHeader",
@@ -179,6 +195,7 @@ const SLOW_ANSWER: Row = Row {
 pub(crate) enum Fault {
     Room(Error),
     LongToken(usize),
+    Origin,
     SlowAnswer(std::time::Duration),
     SlowBody(std::time::Duration),
 }
@@ -195,6 +212,7 @@ impl Fault {
         match self {
             Self::Room(error) => row(error),
             Self::LongToken(_) => &LONG_HEADER,
+            Self::Origin => &ORIGIN,
             Self::SlowAnswer(_) => &SLOW_ANSWER,
             Self::SlowBody(_) => &SLOW_BODY,
         }
@@ -205,6 +223,7 @@ impl Fault {
         match self {
             Self::Room(error) => text(error, id),
             Self::LongToken(most) => Some(format!("the token is longer than {most} bytes")),
+            Self::Origin => Some("origin not allowed".to_owned()),
             Self::SlowAnswer(most) => Some(format!(
                 "the answer was not ready within {} seconds; the request may still be carried out",
                 most.as_secs_f64()
@@ -216,7 +235,7 @@ impl Fault {
     /// After how many seconds it is worth trying again.
     pub(crate) fn retry_after(&self) -> Option<u64> {
         match self {
-            Self::Room(Error::Quota { retry_after, .. }) => {
+            Self::Room(Error::Quota { retry_after, .. } | Error::RateLimit { retry_after, .. }) => {
                 Some(retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0)).map(|seconds| seconds.max(1))
             }
             Self::Room(Error::Unavailable(_) | Error::Conflict) => Some(1),
@@ -238,6 +257,7 @@ fn row(error: &Error) -> &'static Row {
         Error::TooLarge(_) => &TOO_LARGE,
         Error::MediaType(_) => &MEDIA_TYPE,
         Error::Quota { .. } => &QUOTA,
+        Error::RateLimit { .. } => &RATE_LIMIT,
         Error::Target(_) => &TARGET,
         Error::Unaudited => &UNAUDITED,
         Error::Sealed => &SEALED,

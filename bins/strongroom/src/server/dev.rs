@@ -36,9 +36,9 @@ pub(super) async fn serve(args: ServerArgs) -> Result<(), String> {
         compatibility: COMPATIBILITY.to_owned(),
         allow_audit_log_prefixing: false,
     };
-    log_to_stderr(&config.log_level, config.log_json);
+    let tap = log_to_stderr(&config.log_level, config.log_json);
     let (store, counters) = open(&config.storage)?;
-    let core = core(store, counters, &config).await?;
+    let core = core(store, counters, &config, tap).await?;
     let started = core.start_dev(secret(args.dev_root_token_id)).await.map_err(|error| error.to_string())?;
     let serving = listen(&core, &listener).await?;
     if !args.dev_no_store_token {

@@ -17,6 +17,11 @@ pub(super) fn routes(routes: Routes<System>) -> Routes<System> {
         .open()
         .on(Verb::Read, "internal/ui/mounts/{path...}", "Show the mount of a path.", read)
         .open()
+        .on(Verb::Read, "internal/ui/namespaces", "List the namespaces that the caller has any right in.", namespaces)
+        .open()
+        .on(Verb::Read, "internal/ui/feature-flags", "List what is switched on to be tried out.", feature_flags)
+        .open()
+        .on(Verb::Read, "internal/ui/version", "Show the version.", version)
         .on(Verb::Read, "internal/ui/resultant-acl", "Show all rights of the caller.", resultant)
 }
 
@@ -27,7 +32,7 @@ struct Listed {
 }
 
 /// What the caller's token allows; `None` without a token. The routes are open, so that no policy needs to name them.
-async fn own_acl(cx: &Cx<System>, running: &Running) -> Result<Option<Arc<Acl>>, Error> {
+pub(super) async fn own_acl(cx: &Cx<System>, running: &Running) -> Result<Option<Arc<Acl>>, Error> {
     let Some(token) = cx.token() else { return Ok(None) };
     let (_, record) = running.tokens.lookup(token).await?.ok_or(Error::Denied(Refusal::InvalidToken))?;
     let names: Vec<String> = record.policies.iter().chain(&*record.identity_policies).cloned().collect();
@@ -79,6 +84,21 @@ async fn read(cx: Cx<System>, path: String) -> Result<Data<Value>, Error> {
         object.insert("path".to_owned(), json!(&*mounted.info.path));
     }
     Ok(Data(info))
+}
+
+/// Namespaces below the one that is asked in; without a token none.
+async fn namespaces(cx: Cx<System>, (): ()) -> Result<Data<Value>, Error> {
+    own_acl(&cx, &*running(&cx)?).await?.ok_or(Error::Denied(Refusal::MissingToken))?;
+    Ok(Data(json!({ "keys": [] })))
+}
+
+async fn feature_flags(_: Cx<System>, (): ()) -> Result<Data<Value>, Error> {
+    Ok(Data(json!({ "feature_flags": [] })))
+}
+
+async fn version(cx: Cx<System>, (): ()) -> Result<Data<Value>, Error> {
+    let settings = &running(&cx)?.settings;
+    Ok(Data(json!({ "version": settings.compatibility, "strongroom_version": settings.version })))
 }
 
 #[derive(Serialize)]

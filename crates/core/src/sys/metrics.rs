@@ -1,10 +1,11 @@
 //! `sys/metrics`.
 
-use engine::{Answer, Body};
+use engine::{Answer, Body, MountClass};
 use gate::Error;
 use serde::Deserialize;
 
 use super::{Cx, Routes, System, Verb, running};
+use crate::{metrics::Gauged, running::Running};
 
 pub(super) fn routes(routes: Routes<System>) -> Routes<System> {
     routes.on(Verb::Read, "metrics", "Show what the server counts.", read)
@@ -17,11 +18,26 @@ struct Wanted {
 }
 
 async fn read(cx: Cx<System>, (): (), wanted: Wanted) -> Result<Answer, Error> {
-    if wanted.format.is_some_and(|format| format != "prometheus" && !format.is_empty()) {
-        return Err(Error::invalid("format: the only format is prometheus"));
-    }
     let running = running(&cx)?;
-    let mut gauges: Vec<(String, &'static str, u64)> = Vec::new();
+    let gauges = gauges(&running);
+    match wanted.format.as_deref().unwrap_or_default() {
+        "" => {
+            let json = serde_json::to_vec(&running.metrics.json(&gauges, cx.now()));
+            let json = json.map_err(|_| Error::internal("the metrics cannot be written"))?;
+            Ok(Answer { body: Body::Bare(json.into()), ..Answer::default() })
+        }
+        "prometheus" => {
+            let text = running.metrics.text(&gauges).map_err(|_| Error::internal("the metrics cannot be written"))?;
+            let content_type = "text/plain; version=0.0.4";
+            Ok(Answer { body: Body::Raw { content_type, bytes: text.into() }, ..Answer::default() })
+        }
+        _ => Err(Error::invalid("format: use prometheus, or leave it out for JSON")),
+    }
+}
+
+/// What is known at the moment alone.
+fn gauges(running: &Running) -> Vec<Gauged> {
+    let mut gauges: Vec<Gauged> = Vec::new();
     let counted = running.settings.storage_counters.as_ref().map(|counters| counters()).unwrap_or_default();
     for (name, value) in counted {
         gauges.push((format!("storage_{name}"), "Counted by the store since it was opened", value));
@@ -30,7 +46,11 @@ async fn read(cx: Cx<System>, (): (), wanted: Wanted) -> Result<Answer, Error> {
     let healthy = health.iter().filter(|device| device.condition == audit::Condition::Healthy).count();
     gauges.push(("audit_devices".to_owned(), "Audit devices that are enabled", health.len() as u64));
     gauges.push(("audit_devices_healthy".to_owned(), "Audit devices that take entries", healthy as u64));
-    let text = running.metrics.text(&gauges).map_err(|_| Error::internal("the metrics cannot be written"))?;
-    let content_type = "text/plain; version=0.0.4";
-    Ok(Answer { body: Body::Raw { content_type, bytes: text.into() }, ..Answer::default() })
+    // A sealed server shows no metrics, so whoever reads this reads 1.
+    gauges.push(("unsealed".to_owned(), "Whether the server is unsealed", 1));
+    gauges.push(("in_flight_requests".to_owned(), "Requests that are under way", running.in_flight.count() as u64));
+    let mounts = |class| running.mounts.list(class).len() as u64;
+    gauges.push(("mounts_secret".to_owned(), "Secrets engines that are mounted", mounts(MountClass::Secret)));
+    gauges.push(("mounts_auth".to_owned(), "Auth methods that are mounted", mounts(MountClass::Auth)));
+    gauges
 }

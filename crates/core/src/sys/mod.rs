@@ -2,17 +2,25 @@
 
 mod audit;
 mod capabilities;
+mod config;
+mod counters;
 mod explain;
 mod internal;
 mod journal;
 mod leases;
+mod loggers;
 mod metrics;
 mod mounts;
+mod openapi;
+mod plugins;
 mod policies;
 mod quotas;
+mod rate_limits;
+mod rekey;
 mod remount;
 mod rotation;
 mod seal;
+mod state;
 mod tools;
 mod wrapping;
 
@@ -59,14 +67,26 @@ impl Engine for System {
         let routes = audit::routes(routes);
         let routes = journal::routes(routes);
         let routes = seal::routes(routes);
+        let routes = rekey::routes(routes);
         let routes = internal::routes(routes);
         let routes = wrapping::routes(routes);
         let routes = tools::routes(routes);
+        let routes = config::routes(routes);
+        let routes = counters::routes(routes);
+        let routes = loggers::routes(routes);
+        let routes = openapi::routes(routes);
+        let routes = plugins::routes(routes);
+        let routes = state::routes(routes);
         let routes = quotas::routes(routes);
+        let routes = rate_limits::routes(routes);
         let routes = metrics::routes(routes);
         rotation::routes(routes)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+mod tests;
 
 /// What pages of listings are asked with.
 #[derive(Debug, Default, serde::Deserialize)]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use api::{CommaList, Flag, Pairs, Ttl};
 use engine::{Answer, Body, Data, Done, MountClass};
 use gate::Error;
-use mounts::{Config, Mounted, NewMount};
+use mounts::{Config, Mounted, NewMount, UserLockout};
 use serde::{Deserialize, Serialize};
 
 use super::{Cx, Routes, System, Verb, running};
@@ -44,15 +44,23 @@ pub(super) struct Info {
     uuid: String,
 }
 
+/// The settings of a mount as listings and tuning show them.
 #[derive(Serialize)]
 struct Shown {
     default_lease_ttl: u64,
     max_lease_ttl: u64,
     force_no_cache: bool,
     #[serde(skip_serializing_if = "String::is_empty")]
-    listing_visibility: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
     token_type: String,
+    #[serde(flatten)]
+    more: More,
+}
+
+/// Settings that are shown only where they were set.
+#[derive(Serialize)]
+struct More {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    listing_visibility: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     audit_non_hmac_request_keys: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -61,27 +69,52 @@ struct Shown {
     passthrough_request_headers: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     allowed_response_headers: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    allowed_managed_keys: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    delegated_auth_accessors: Vec<String>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    identity_token_key: String,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    trim_request_trailing_slashes: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_lockout_config: Option<UserLockout>,
+}
+
+fn more(config: &Config) -> More {
+    let config = config.clone();
+    More {
+        listing_visibility: config.listing_visibility,
+        audit_non_hmac_request_keys: config.audit_non_hmac_request_keys,
+        audit_non_hmac_response_keys: config.audit_non_hmac_response_keys,
+        passthrough_request_headers: config.passthrough_request_headers,
+        allowed_response_headers: config.allowed_response_headers,
+        allowed_managed_keys: config.allowed_managed_keys,
+        delegated_auth_accessors: config.delegated_auth_accessors,
+        identity_token_key: config.identity_token_key,
+        trim_request_trailing_slashes: config.trim_request_trailing_slashes,
+        user_lockout_config: config.user_lockout_config,
+    }
+}
+
+/// The kind of tokens that a login makes; empty for secrets engines.
+fn token_type(mounted: &Mounted) -> String {
+    match mounted.entry.config.token_type.as_str() {
+        "" if mounted.info.class == MountClass::Auth => "default-service".to_owned(),
+        kind => kind.to_owned(),
+    }
 }
 
 pub(super) fn info(mounted: &Mounted) -> Info {
     let (entry, config) = (&mounted.entry, &mounted.entry.config);
-    let auth = mounted.info.class == MountClass::Auth;
-    let token_type = match config.token_type.as_str() {
-        "" if auth => "default-service".to_owned(),
-        kind => kind.to_owned(),
-    };
     Info {
         accessor: entry.accessor.clone(),
         config: Shown {
             default_lease_ttl: config.default_lease_ttl.as_secs(),
             max_lease_ttl: config.max_lease_ttl.as_secs(),
             force_no_cache: config.force_no_cache,
-            listing_visibility: config.listing_visibility.clone(),
-            token_type,
-            audit_non_hmac_request_keys: config.audit_non_hmac_request_keys.clone(),
-            audit_non_hmac_response_keys: config.audit_non_hmac_response_keys.clone(),
-            passthrough_request_headers: config.passthrough_request_headers.clone(),
-            allowed_response_headers: config.allowed_response_headers.clone(),
+            token_type: token_type(mounted),
+            more: more(config),
         },
         deprecation_status: "supported",
         description: entry.description.clone(),
@@ -89,12 +122,17 @@ pub(super) fn info(mounted: &Mounted) -> Info {
         local: entry.local,
         options: (!entry.options.is_empty()).then(|| entry.options.clone()),
         plugin_version: "",
-        running_plugin_version: format!("v{}+builtin.strongroom", env!("CARGO_PKG_VERSION")),
+        running_plugin_version: running_version(),
         running_sha256: "",
         seal_wrap: entry.seal_wrap,
         kind: entry.kind.clone(),
         uuid: entry.uuid.clone(),
     }
+}
+
+/// The version of everything that can be mounted: it is built in.
+pub(super) fn running_version() -> String {
+    format!("v{}+builtin.strongroom", env!("CARGO_PKG_VERSION"))
 }
 
 /// The path of a mount relative to the listing it stands in.
@@ -142,36 +180,24 @@ struct Tuning {
     #[serde(skip_serializing_if = "Option::is_none")]
     options: Option<BTreeMap<String, String>>,
     #[serde(skip_serializing_if = "String::is_empty")]
-    listing_visibility: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
     token_type: String,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    audit_non_hmac_request_keys: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    audit_non_hmac_response_keys: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    passthrough_request_headers: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    allowed_response_headers: Vec<String>,
+    #[serde(flatten)]
+    more: More,
 }
 
 fn read(cx: &Cx<System>, path: &str) -> Result<Answer, Error> {
     let running = running(cx)?;
     let Some(path) = tune_path(path) else { return flat(info(&*running.mounts.exactly(path)?)) };
     let mounted = running.mounts.exactly(path)?;
-    let shown = info(&mounted);
+    let (entry, config) = (&mounted.entry, &mounted.entry.config);
     flat(Tuning {
         default_lease_ttl: mounted.info.default_ttl.as_secs(),
         max_lease_ttl: mounted.info.max_ttl.as_secs(),
-        description: shown.description,
-        force_no_cache: shown.config.force_no_cache,
-        options: shown.options,
-        listing_visibility: shown.config.listing_visibility,
-        token_type: shown.config.token_type,
-        audit_non_hmac_request_keys: shown.config.audit_non_hmac_request_keys,
-        audit_non_hmac_response_keys: shown.config.audit_non_hmac_response_keys,
-        passthrough_request_headers: shown.config.passthrough_request_headers,
-        allowed_response_headers: shown.config.allowed_response_headers,
+        description: entry.description.clone(),
+        force_no_cache: config.force_no_cache,
+        options: (!entry.options.is_empty()).then(|| entry.options.clone()),
+        token_type: token_type(&mounted),
+        more: more(config),
     })
 }
 
@@ -193,8 +219,8 @@ struct MountInput {
     seal_wrap: Flag,
     external_entropy_access: Flag,
     plugin_version: String,
-    default_lease_ttl: Option<Ttl>,
-    max_lease_ttl: Option<Ttl>,
+    default_lease_ttl: Option<Life>,
+    max_lease_ttl: Option<Life>,
     force_no_cache: Option<Flag>,
     listing_visibility: Option<String>,
     token_type: Option<String>,
@@ -202,13 +228,18 @@ struct MountInput {
     audit_non_hmac_response_keys: Option<CommaList>,
     passthrough_request_headers: Option<CommaList>,
     allowed_response_headers: Option<CommaList>,
+    allowed_managed_keys: Option<CommaList>,
+    delegated_auth_accessors: Option<CommaList>,
+    identity_token_key: Option<String>,
+    trim_request_trailing_slashes: Option<Flag>,
+    user_lockout_config: Option<LockoutInput>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct ConfigInput {
-    default_lease_ttl: Option<Ttl>,
-    max_lease_ttl: Option<Ttl>,
+    default_lease_ttl: Option<Life>,
+    max_lease_ttl: Option<Life>,
     force_no_cache: Option<Flag>,
     listing_visibility: Option<String>,
     token_type: Option<String>,
@@ -216,6 +247,77 @@ struct ConfigInput {
     audit_non_hmac_response_keys: Option<CommaList>,
     passthrough_request_headers: Option<CommaList>,
     allowed_response_headers: Option<CommaList>,
+    allowed_managed_keys: Option<CommaList>,
+    delegated_auth_accessors: Option<CommaList>,
+    identity_token_key: Option<String>,
+    trim_request_trailing_slashes: Option<Flag>,
+    user_lockout_config: Option<LockoutInput>,
+}
+
+/// A life, where `system` means that of the server.
+#[derive(Clone, Copy, Debug, Default)]
+struct Life(Ttl);
+
+impl<'de> Deserialize<'de> for Life {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct LifeVisitor;
+        impl serde::de::Visitor<'_> for LifeVisitor {
+            type Value = Life;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a duration, such as 90, \"1h30m\" or \"system\"")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Life, E> {
+                match text.trim() {
+                    "system" => Ok(Life::default()),
+                    text => api::parse_duration(text).map(|life| Life(life.into())).map_err(E::custom),
+                }
+            }
+
+            fn visit_u64<E: serde::de::Error>(self, seconds: u64) -> Result<Life, E> {
+                self.visit_str(&seconds.to_string())
+            }
+
+            fn visit_i64<E: serde::de::Error>(self, seconds: i64) -> Result<Life, E> {
+                // The server's own life is also written as -1.
+                if seconds == -1 { Ok(Life::default()) } else { self.visit_str(&seconds.to_string()) }
+            }
+
+            fn visit_f64<E: serde::de::Error>(self, seconds: f64) -> Result<Life, E> {
+                self.visit_str(&format!("{seconds}s"))
+            }
+        }
+        deserializer.deserialize_any(LifeVisitor)
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct LockoutInput {
+    lockout_threshold: Option<api::Count>,
+    lockout_duration: Option<Ttl>,
+    lockout_counter_reset: Option<Ttl>,
+    /// The same under the name that clients send.
+    lockout_counter_reset_duration: Option<Ttl>,
+    lockout_disable: Option<Flag>,
+}
+
+impl LockoutInput {
+    fn apply(self, lockout: &mut UserLockout) {
+        if let Some(threshold) = self.lockout_threshold {
+            lockout.lockout_threshold = threshold.0;
+        }
+        if let Some(duration) = self.lockout_duration {
+            lockout.lockout_duration = duration;
+        }
+        if let Some(reset) = self.lockout_counter_reset_duration.or(self.lockout_counter_reset) {
+            lockout.lockout_counter_reset = reset;
+        }
+        if let Some(disable) = self.lockout_disable {
+            lockout.lockout_disable = disable.0;
+        }
+    }
 }
 
 impl ConfigInput {
@@ -225,8 +327,8 @@ impl ConfigInput {
                 *target = make(value);
             }
         }
-        set(&mut config.default_lease_ttl, self.default_lease_ttl, |ttl| ttl);
-        set(&mut config.max_lease_ttl, self.max_lease_ttl, |ttl| ttl);
+        set(&mut config.default_lease_ttl, self.default_lease_ttl, |life| life.0);
+        set(&mut config.max_lease_ttl, self.max_lease_ttl, |life| life.0);
         set(&mut config.force_no_cache, self.force_no_cache, |flag| flag.0);
         set(&mut config.listing_visibility, self.listing_visibility, |text| text);
         set(&mut config.token_type, self.token_type, |text| text);
@@ -234,6 +336,13 @@ impl ConfigInput {
         set(&mut config.audit_non_hmac_response_keys, self.audit_non_hmac_response_keys, |list| list.0);
         set(&mut config.passthrough_request_headers, self.passthrough_request_headers, |list| list.0);
         set(&mut config.allowed_response_headers, self.allowed_response_headers, |list| list.0);
+        set(&mut config.allowed_managed_keys, self.allowed_managed_keys, |list| list.0);
+        set(&mut config.delegated_auth_accessors, self.delegated_auth_accessors, |list| list.0);
+        set(&mut config.identity_token_key, self.identity_token_key, |text| text);
+        set(&mut config.trim_request_trailing_slashes, self.trim_request_trailing_slashes, |flag| flag.0);
+        if let Some(lockout) = self.user_lockout_config {
+            lockout.apply(config.user_lockout_config.get_or_insert_default());
+        }
     }
 }
 
@@ -250,6 +359,11 @@ impl MountInput {
             audit_non_hmac_response_keys: self.audit_non_hmac_response_keys.take(),
             passthrough_request_headers: self.passthrough_request_headers.take(),
             allowed_response_headers: self.allowed_response_headers.take(),
+            allowed_managed_keys: self.allowed_managed_keys.take(),
+            delegated_auth_accessors: self.delegated_auth_accessors.take(),
+            identity_token_key: self.identity_token_key.take(),
+            trim_request_trailing_slashes: self.trim_request_trailing_slashes.take(),
+            user_lockout_config: self.user_lockout_config.take(),
         }
     }
 }
@@ -278,6 +392,7 @@ async fn enable(cx: &Cx<System>, class: MountClass, path: &str, mut input: Mount
     if kind.is_empty() {
         return Err(Error::invalid("backend type must be specified as a string in the field \"type\""));
     }
+    check_version(&input.plugin_version)?;
     let mut config = Config::default();
     let tuning = input.tuning();
     std::mem::take(&mut input.config).apply(&mut config);
@@ -295,7 +410,17 @@ async fn enable(cx: &Cx<System>, class: MountClass, path: &str, mut input: Mount
     Ok(Done)
 }
 
+/// Everything is built in, in one version.
+fn check_version(version: &str) -> Result<(), Error> {
+    match version {
+        "" => Ok(()),
+        version if version.trim_start_matches('v') == running_version().trim_start_matches('v') => Ok(()),
+        _ => Err(Error::invalid("plugin_version: only the version that is built in is there; leave it out")),
+    }
+}
+
 async fn tune(cx: &Cx<System>, path: &str, mut input: MountInput) -> Result<Done, Error> {
+    check_version(&input.plugin_version)?;
     let tuning = input.tuning();
     let nested = std::mem::take(&mut input.config);
     running(cx)?

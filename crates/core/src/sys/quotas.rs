@@ -43,6 +43,7 @@ struct Shown {
     path: String,
     role: String,
     max_leases: u64,
+    inheritable: bool,
 }
 
 async fn read(cx: Cx<System>, name: Name) -> Result<Option<Data<Shown>>, Error> {
@@ -53,6 +54,7 @@ async fn read(cx: Cx<System>, name: Name) -> Result<Option<Data<Shown>>, Error> 
         path: quota.path,
         role: quota.role,
         max_leases: quota.max_leases,
+        inheritable: false,
     };
     Ok(quota.map(show).map(Data))
 }
@@ -64,6 +66,8 @@ struct Input {
     #[serde(default)]
     role: String,
     max_leases: Count,
+    #[serde(default, rename = "type")]
+    _kind: Option<String>,
 }
 
 async fn write(cx: Cx<System>, name: Name, input: Input) -> Result<Done, Error> {
@@ -98,6 +102,6 @@ async fn store(cx: &Cx<System>, name: &Name, quota: Option<&LeaseQuota>) -> Resu
         None => view.delete(name.as_str()),
     }
     tx.commit().await?;
-    running.load_quotas().await?;
+    running.reload_live().await?;
     Ok(Done)
 }

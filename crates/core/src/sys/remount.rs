@@ -16,7 +16,8 @@ pub(super) fn routes(routes: Routes<System>) -> Routes<System> {
     )
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 struct Move {
     from: String,
     to: String,
@@ -29,6 +30,9 @@ struct Begun {
 
 async fn remount(cx: Cx<System>, (): (), wanted: Move) -> Result<Answer, Error> {
     let (from, to) = (wanted.from.trim_matches('/'), wanted.to.trim_matches('/'));
+    if from.is_empty() || to.is_empty() {
+        return Err(Error::invalid("from and to: name the path of the mount and its new path"));
+    }
     if from.starts_with("auth/") != to.starts_with("auth/") {
         return Err(Error::invalid("from and to: cannot move between secrets engines and auth methods"));
     }

@@ -101,12 +101,12 @@ async fn write_config(cx: Cx<System>, (): (), input: ConfigInput) -> Result<Done
     Ok(Done)
 }
 
-async fn read_backup(cx: Cx<System>, (): ()) -> Result<Answer, Error> {
+pub(super) async fn read_backup(cx: Cx<System>, (): ()) -> Result<Answer, Error> {
     let backup: Option<serde_json::Value> = cx.view().tx().get_json(&Key::new(sealing::BACKUP)).await?;
     flat(backup.ok_or(Error::NotFound)?)
 }
 
-async fn delete_backup(cx: Cx<System>, (): ()) -> Result<Done, Error> {
+pub(super) async fn delete_backup(cx: Cx<System>, (): ()) -> Result<Done, Error> {
     cx.view().tx().delete(Key::new(sealing::BACKUP));
     Ok(Done)
 }

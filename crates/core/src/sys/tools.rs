@@ -12,6 +12,7 @@ pub(super) fn routes(routes: Routes<System>) -> Routes<System> {
     routes
         .on(Verb::Write, "tools/random", "Make random bytes.", random)
         .on(Verb::Write, "tools/random/{bytes}", "Make random bytes.", random_of)
+        .on(Verb::Write, "tools/random/{source}/{bytes}", "Make random bytes.", random_from)
         .on(Verb::Write, "tools/hash", "Hash what is sent.", hash)
         .on(Verb::Write, "tools/hash/{algorithm}", "Hash what is sent.", hash_by)
 }
@@ -21,6 +22,8 @@ pub(super) fn routes(routes: Routes<System>) -> Routes<System> {
 struct RandomInput {
     bytes: Option<Count>,
     format: Option<String>,
+    #[serde(rename = "source")]
+    _source: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -34,10 +37,29 @@ async fn random(_: Cx<System>, (): (), input: RandomInput) -> Result<Data<Random
     make(input.bytes.map_or(32, |count| count.0), input.format)
 }
 
-async fn random_of(_: Cx<System>, bytes: String, input: RandomInput) -> Result<Data<Random>, Error> {
-    let count = bytes.parse().map_err(|_| Error::invalid(format!("bytes: \"{bytes}\" is not a whole number")))?;
+/// The one part behind `random` is a number of bytes or a source.
+async fn random_of(_: Cx<System>, part: String, input: RandomInput) -> Result<Data<Random>, Error> {
+    match part.parse() {
+        Ok(count) => make(count, input.format),
+        Err(_) if SOURCES.contains(&part.as_str()) => make(input.bytes.map_or(32, |count| count.0), input.format),
+        Err(_) => Err(Error::invalid("bytes: use a whole number, or one of the sources platform, seal and all")),
+    }
+}
+
+async fn random_from(
+    _: Cx<System>,
+    (source, bytes): (String, String),
+    input: RandomInput,
+) -> Result<Data<Random>, Error> {
+    if !SOURCES.contains(&source.as_str()) {
+        return Err(Error::invalid("source: use platform, seal or all"));
+    }
+    let count = bytes.parse().map_err(|_| Error::invalid("bytes: use a whole number"))?;
     make(count, input.format)
 }
+
+/// All of them are the one generator of the cryptographic backend.
+const SOURCES: &[&str] = &["all", "platform", "seal"];
 
 fn make(count: u64, format: Option<String>) -> Result<Data<Random>, Error> {
     if count == 0 || count > MOST {
@@ -84,7 +106,13 @@ fn digest(algorithm: &str, input: HashInput) -> Result<Data<Hash>, Error> {
         "sha2-256" => crypto::hash::sha256(&bytes).to_vec(),
         "sha2-384" => crypto::hash::sha384(&bytes).to_vec(),
         "sha2-512" => crypto::hash::sha512(&bytes).to_vec(),
-        _ => return Err(Error::invalid("algorithm: use sha2-224, sha2-256, sha2-384 or sha2-512")),
+        "sha3-256" => crypto::hash::sha3_256(&bytes).to_vec(),
+        "sha3-384" => crypto::hash::sha3_384(&bytes).to_vec(),
+        "sha3-512" => crypto::hash::sha3_512(&bytes).to_vec(),
+        _ => {
+            let known = "sha2-224, sha2-256, sha2-384, sha2-512, sha3-256, sha3-384 or sha3-512";
+            return Err(Error::invalid(format!("algorithm: use {known}")));
+        }
     };
     Ok(Data(Hash { sum: encode(&sum, input.format.as_deref().unwrap_or("hex"))? }))
 }

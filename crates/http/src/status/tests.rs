@@ -29,6 +29,7 @@ fn samples() -> Vec<(&'static str, Error)> {
         ("TooLarge", Error::TooLarge(5)),
         ("MediaType", Error::MediaType(text())),
         ("Quota", Error::Quota { text: text(), retry_after: Duration::from_millis(1500) }),
+        ("RateLimit", Error::RateLimit { text: text(), retry_after: Duration::from_millis(1500) }),
         ("Target", Error::Target(text())),
         ("Sealed", Error::Sealed),
         ("Uninitialized", Error::Uninitialized),

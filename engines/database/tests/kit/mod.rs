@@ -185,6 +185,9 @@ async fn core(store: &Arc<dyn Store>, clock: Clock) -> Arc<Core> {
         journal_directory: None,
         cache_bytes: 1 << 20,
         storage_counters: None,
+        databases: Vec::new(),
+        sanitized: Default::default(),
+        logs: None,
     };
     Core::new(Arc::clone(store), clock, settings).await.unwrap()
 }

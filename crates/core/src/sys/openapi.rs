@@ -1,0 +1,69 @@
+//! `sys/internal/specs/openapi`: what the caller can reach, as an OpenAPI document.
+
+use std::collections::HashSet;
+
+use api::Flag;
+use engine::{Answer, Body, MountClass};
+use gate::Error;
+use policy::Acl;
+use serde::Deserialize;
+
+use super::{Cx, Routes, System, Verb, internal::own_acl, running};
+use crate::{
+    Bare,
+    openapi::{Document, Mount},
+};
+
+pub(super) fn routes(routes: Routes<System>) -> Routes<System> {
+    let summary = "Describe the API as far as the caller can reach it.";
+    routes
+        .on(Verb::Read, "internal/specs/openapi", summary, document)
+        .open()
+        .on(Verb::Write, "internal/specs/openapi", summary, document)
+        .open()
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Wanted {
+    generic_mount_paths: Flag,
+    #[serde(rename = "context")]
+    _context: Option<String>,
+}
+
+/// Without a token, only what answers without one.
+async fn document(cx: Cx<System>, (): (), wanted: Wanted) -> Result<Answer, Error> {
+    let running = running(&cx)?;
+    let acl = own_acl(&cx, &running).await?;
+    let mut document = Document::new();
+    let mut known = HashSet::new();
+    for class in [MountClass::Auth, MountClass::Secret] {
+        for mounted in running.mounts.list(class).values() {
+            let info = &mounted.info;
+            let listed = &*info.path == "sys/" || mounted.entry.config.listing_visibility == "unauth";
+            // A parameter stands for all mounts of a kind.
+            if wanted.generic_mount_paths.0 && !known.insert((class, info.kind, info.options.get("version").cloned())) {
+                continue;
+            }
+            let mount = Mount::new(info, wanted.generic_mount_paths.0);
+            let routes = mounted.backend.routes().iter();
+            for route in routes.filter(|route| reaches(acl.as_deref(), &info.path, route.pattern, listed && route.open))
+            {
+                document.add(&mount, route);
+            }
+            if &*info.path == "sys/" {
+                Bare::routes().iter().for_each(|route| document.add(&mount, route));
+            }
+        }
+    }
+    let document = document.finish(&running.settings.compatibility);
+    let json = serde_json::to_vec(&document).map_err(|_| Error::internal("the document cannot be written as JSON"))?;
+    Ok(Answer { body: Body::Bare(json.into()), ..Answer::default() })
+}
+
+/// Whether a caller has any right at what a pattern may stand for.
+fn reaches(acl: Option<&Acl>, mount: &str, pattern: &str, open: bool) -> bool {
+    let fixed = pattern.split('{').next().unwrap_or_default();
+    let granted = |acl: &Acl| acl.is_root() || acl.grants_below(&format!("{mount}{fixed}"));
+    open || acl.is_some_and(granted)
+}
