@@ -21,7 +21,7 @@ const MARKER: &str = "marker-6f1e9a-that-must-not-be-found";
 
 /// Fields whose text a refusal may repeat: names, paths and schedules, by which the sender finds the mistake.
 const SAID_AGAIN: &[&str] =
-    &["bound_claims", "password_policy", "path", "plugin_name", "rotation_schedule", "schedule", "type"];
+    &["bound_claims", "mounts", "password_policy", "path", "plugin_name", "rotation_schedule", "schedule", "type"];
 
 /// The one reply of status 500 that is the caller's fault, as in Vault.
 fn names_no_connection(reply: &Reply) -> bool {

@@ -45,6 +45,15 @@ impl Server {
     }
 
     pub async fn at(clock: clock::Clock, change: impl FnOnce(&mut ListenerConfig)) -> Self {
+        Self::over(store_memory::Memory::new(), clock, change).await
+    }
+
+    /// One of several nodes over the same store.
+    pub async fn over(
+        store: Arc<dyn storage::Store>,
+        clock: clock::Clock,
+        change: impl FnOnce(&mut ListenerConfig),
+    ) -> Self {
         let settings = Settings {
             kinds: &[],
             limits: mounts::Limits { default_ttl: mounts::DEFAULT_TTL, max_ttl: mounts::MAX_TTL },
@@ -55,9 +64,12 @@ impl Server {
             allow_audit_log_prefixing: false,
             journal_directory: None,
             storage_counters: None,
+            databases: Vec::new(),
+            sanitized: Default::default(),
+            logs: None,
             cache_bytes: 1 << 20,
         };
-        let core = Core::new(store_memory::Memory::new(), clock, settings).await.unwrap();
+        let core = Core::new(store, clock, settings).await.unwrap();
         let mut config = ListenerConfig::new(SocketAddr::from(([127, 0, 0, 1], 0)));
         change(&mut config);
         let serving = serve(Arc::clone(&core), config).await.unwrap();
