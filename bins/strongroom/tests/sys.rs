@@ -237,6 +237,18 @@ fn a_rate_limit_holds_each_client_back_and_says_for_how_long() {
     root.delete("sys/quotas/rate-limit/on-path").done();
     root.get("kv/a").ok();
 
+    // A limit goes where its mount goes.
+    let path = json!({ "path": "kv/b*", "rate": 1, "interval": "1h" });
+    root.post("sys/quotas/rate-limit/below", path).done();
+    root.post("sys/quotas/lease-count/leases", json!({ "path": "kv", "max_leases": 5 })).done();
+    root.post("sys/remount", json!({ "from": "kv", "to": "moved" })).ok();
+    assert_eq!(root.get("sys/quotas/rate-limit/on-mount").data()["path"], "moved/");
+    assert_eq!(root.get("sys/quotas/rate-limit/below").data()["path"], "moved/b*");
+    assert_eq!(root.get("sys/quotas/lease-count/leases").data()["path"], "moved/");
+    root.get("moved/bb").fails(404);
+    root.get("moved/bb").fails(429);
+    root.post("sys/remount", json!({ "from": "moved", "to": "kv" })).ok();
+
     for (body, word) in [
         (json!({ "rate": 0 }), "'rate' is invalid"),
         (json!({ "rate": "many" }), "'rate' is invalid"),
@@ -252,6 +264,8 @@ fn a_rate_limit_holds_each_client_back_and_says_for_how_long() {
         quota("wrong", body).refused(400, word);
     }
     root.get("sys/quotas/rate-limit/wrong").refused(404, "");
+    root.delete("sys/mounts/kv").done();
+    root.list("sys/quotas/rate-limit").refused(404, "");
 }
 
 #[test]

@@ -150,6 +150,45 @@ impl Running {
     }
 }
 
+impl Running {
+    /// Has the limits of a mount follow it to another path, or ends them with it. `from` and `to` end in a slash.
+    pub(crate) async fn move_limits(&self, from: &str, to: Option<&str>) -> Result<(), Error> {
+        let tx = Tx::new(self.store());
+        for (name, mut limit) in limits(&self.store()).await? {
+            let Some(inside) = limit.path.get(limit.mount_length..).map(str::to_owned) else { continue };
+            if limit.path.get(..limit.mount_length) != Some(from) {
+                continue;
+            }
+            let key = Key::from(format!("{RATE_LIMITS}{name}"));
+            match to {
+                Some(to) => {
+                    limit.path = format!("{to}{inside}");
+                    limit.mount_length = to.len();
+                    tx.put_json(key, &limit)?;
+                }
+                None => tx.delete(key),
+            }
+        }
+        for (name, mut quota) in crate::sys::lease_quotas(&self.store()).await? {
+            if quota.path != from {
+                continue;
+            }
+            let key = Key::from(format!("{}{name}", crate::sys::LEASE_QUOTAS));
+            match to {
+                Some(to) => {
+                    to.clone_into(&mut quota.path);
+                    tx.put_json(key, &quota)?;
+                }
+                None => tx.delete(key),
+            }
+        }
+        match tx.commit().await? {
+            Some(_) => self.reload_live().await,
+            None => Ok(()),
+        }
+    }
+}
+
 /// Keeps the settings in step with what other nodes write, for as long as the server is unsealed.
 pub(crate) async fn follow(running: Weak<Running>, mut changes: storage::Changes) {
     while let Some(change) = changes.next().await {

@@ -29,6 +29,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use api::Verb;
 use engine::{Cx, Engine, Error, Opening, Routes};
 
+pub(crate) use self::quotas::{PREFIX as LEASE_QUOTAS, stored as lease_quotas};
 use crate::running::Running;
 
 /// The engine at `sys/`.

@@ -457,6 +457,9 @@ async fn delete_auth(cx: Cx<System>, path: String) -> Result<Answer, Error> {
 
 /// Nothing mounted there is success too: the answer does not tell what exists.
 async fn disable(cx: &Cx<System>, path: &str) -> Result<Answer, Error> {
-    running(cx)?.unmount(path).await?;
+    let running = running(cx)?;
+    if running.unmount(path).await? {
+        running.move_limits(&format!("{}/", path.trim_matches('/')), None).await?;
+    }
     Ok(Answer { body: Body::Empty, ..Answer::default() })
 }

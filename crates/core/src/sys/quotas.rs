@@ -1,11 +1,13 @@
 //! `sys/quotas/lease-count`: limits on the number of leases.
 
+use std::sync::Arc;
+
 use api::{Count, Name};
 use engine::{Data, Done, Keys};
 use gate::Error;
 use leases::LeaseQuota;
 use serde::{Deserialize, Serialize};
-use storage::{Scan, Store, Tx};
+use storage::{Entry, Key, Scan, Store, Tx};
 
 use super::{Cx, Routes, System, Verb, running};
 use crate::running::Running;
@@ -18,17 +20,27 @@ pub(super) fn routes(routes: Routes<System>) -> Routes<System> {
         .on(Verb::Delete, "quotas/lease-count/{name}", "Delete a lease count quota.", delete)
 }
 
-const PREFIX: &str = "sys/quota/lease-count/";
+/// Where the quotas are stored.
+pub(crate) const PREFIX: &str = "sys/quota/lease-count/";
 
 impl Running {
     /// Puts the stored quotas in force.
     pub(crate) async fn load_quotas(&self) -> Result<(), Error> {
-        let scan = Scan { prefix: PREFIX.to_owned(), after: None, limit: 10_000, values: true };
-        let page = self.barrier.scan(&scan).await?;
-        let quotas = page.entries.iter().filter_map(|(_, entry)| serde_json::from_slice(&entry.value).ok());
-        self.leases.quotas().set(quotas.collect());
+        let quotas = stored(&self.store()).await?;
+        self.leases.quotas().set(quotas.into_iter().map(|(_, quota)| quota).collect());
         Ok(())
     }
+}
+
+/// The stored quotas with their names.
+pub(crate) async fn stored(store: &Arc<dyn Store>) -> Result<Vec<(String, LeaseQuota)>, Error> {
+    let scan = Scan { prefix: PREFIX.to_owned(), after: None, limit: 10_000, values: true };
+    let page = store.scan(&scan).await?;
+    let read = |(key, entry): &(Key, Entry)| {
+        let name = key.as_str().strip_prefix(PREFIX)?.to_owned();
+        Some((name, serde_json::from_slice(&entry.value).ok()?))
+    };
+    Ok(page.entries.iter().filter_map(read).collect())
 }
 
 async fn list(cx: Cx<System>, (): ()) -> Result<Keys, Error> {

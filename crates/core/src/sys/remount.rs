@@ -36,7 +36,9 @@ async fn remount(cx: Cx<System>, (): (), wanted: Move) -> Result<Answer, Error> 
     if from.starts_with("auth/") != to.starts_with("auth/") {
         return Err(Error::invalid("from and to: cannot move between secrets engines and auth methods"));
     }
-    running(&cx)?.mounts.rename(from, to).await?;
+    let running = running(&cx)?;
+    running.mounts.rename(from, to).await?;
+    running.move_limits(&format!("{from}/"), Some(&format!("{to}/"))).await?;
     let id = crypto::random::uuid();
     let record =
         Moved { source_mount: format!("{from}/"), target_mount: format!("{to}/"), status: "success".to_owned() };

@@ -60,7 +60,7 @@ fn every_route_and_each_of_its_fields_is_in_the_document() {
     assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), routes.len());
     for (path, item) in paths {
         let captured: BTreeSet<_> = path.split('/').filter(|part| part.starts_with('{')).collect();
-        let told: BTreeSet<_> = item["parameters"].as_array().into_iter().flatten().collect();
+        let told: Vec<_> = item["parameters"].as_array().into_iter().flatten().collect();
         assert_eq!(captured.len(), told.len(), "{path}");
     }
     for route in routes.iter().filter(|route| !route.fields.is_empty()) {
