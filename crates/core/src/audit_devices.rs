@@ -91,7 +91,7 @@ fn open(entry: &Entry, settings: &Settings, clock: &Clock, heads: Heads) -> Resu
         parsed.anchor = heads.anchor;
         parsed.on_head = Some(heads.on_head);
         let format = Format::new(hasher, common);
-        let keys = entry.seed.as_ref().map_or_else(KeyPair::generate, |seed| KeyPair::from_seed(seed));
+        let keys = entry.seed.as_ref().map_or_else(KeyPair::generate, KeyPair::from_seed);
         let journal = audit::journal::Journal::open(parsed, keys, &format, clock.clone())?;
         let reader = Some(Arc::clone(journal.reader()));
         return Ok(Opened { device: Arc::new(journal), format, reader });
@@ -134,7 +134,7 @@ impl Running {
                 KINDS.join(", ")
             )));
         }
-        let seed = (kind == audit::journal::KIND).then(|| crypto::random::bytes::<32>());
+        let seed = (kind == audit::journal::KIND).then(crypto::random::bytes::<32>);
         let salt = crypto::random::bytes::<32>();
         let entry = Entry { path: path.to_owned(), kind: kind.to_owned(), description, options, local, salt, seed };
         self.add_device(&entry).await.map_err(|error| Error::invalid(error.to_string()))?;

@@ -42,7 +42,7 @@ pub use gate::Frames;
 pub use live::Cors;
 pub use logs::{Level, Line, Logs};
 pub use reply::{Content, Reply, Success};
-pub use sealing::Bare;
+pub use sealing::{Bare, Redact};
 
 use crate::{running::Running, sealing::Sealing};
 

@@ -33,6 +33,9 @@ use crate::{
     sys::System,
 };
 
+/// The audit journals by path, each with its public key.
+type Journals = BTreeMap<String, (Arc<Reader>, [u8; 32])>;
+
 /// The services over the open barrier.
 pub(crate) struct Running {
     pub(crate) core: Weak<Core>,
@@ -45,7 +48,7 @@ pub(crate) struct Running {
     pub(crate) live: ArcSwap<Live>,
     pub(crate) reloading: tokio::sync::Mutex<()>,
     pub(crate) audit: Broker,
-    pub(crate) journals: Mutex<BTreeMap<String, (Arc<Reader>, [u8; 32])>>,
+    pub(crate) journals: Mutex<Journals>,
     pub(crate) leases: Arc<Leases>,
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) liveness: Arc<Liveness>,

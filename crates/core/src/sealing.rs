@@ -36,16 +36,29 @@ pub struct Bare {
     pub body: Bytes,
     /// Where it comes from.
     pub remote: Option<(IpAddr, u16)>,
+    /// What is not told in the reply.
+    pub redact: Redact,
+}
+
+/// What is not told of the server where no token is needed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Redact {
+    /// Its version.
+    pub version: bool,
+    /// The name of its cluster.
+    pub cluster_name: bool,
+    /// The addresses of its nodes.
+    pub addresses: bool,
 }
 
 impl Bare {
     /// The paths below `/v1/` that are answered here.
     pub fn owns(path: &str) -> bool {
-        let below = ["sys/rekey/", "sys/rekey-recovery-key/", "sys/generate-root/"];
-        let backups = ["sys/rekey/backup", "sys/rekey/recovery-key-backup"];
-        let inside = path.strip_prefix("sys/").unwrap_or_default();
+        let Some(inside) = path.strip_prefix("sys/") else { return false };
+        let below = ["rekey/", "rekey-recovery-key/", "generate-root/"];
+        let backups = ["rekey/backup", "rekey/recovery-key-backup"];
         routes::BARE.iter().any(|(_, pattern, ..)| *pattern == inside)
-            || !backups.contains(&path) && below.iter().any(|prefix| path.starts_with(prefix))
+            || !backups.contains(&inside) && below.iter().any(|prefix| inside.starts_with(prefix))
     }
 
     /// Whether the audit log has it while the server is unsealed: all that key holders do. How the server is may be
@@ -143,7 +156,7 @@ impl Core {
         let (verb, body) = (request.verb, &request.body);
         match (request.path.as_str(), verb) {
             ("sys/health", Verb::Read) => self.health(request),
-            ("sys/seal-status", Verb::Read) => self.seal_status().await,
+            ("sys/seal-status", Verb::Read) => self.seal_status(request.redact).await,
             ("sys/leader", Verb::Read) => Ok((200, self.leader())),
             ("sys/init", Verb::Read) => Ok((200, json!({ "initialized": self.is_initialized() }))),
             ("sys/init", Verb::Write) => self.initialize(request).await,
@@ -229,13 +242,13 @@ impl Core {
         }
         if input.reset.is_some_and(|flag| flag.0) {
             sealing.unseal.reset();
-            return Ok((200, self.status_of(&sealing)));
+            return Ok((200, self.status_of(&sealing, request.redact)));
         }
         let key = input
             .key
             .ok_or_else(|| Error::invalid("'key' must be specified in request body as JSON, or 'reset' set to true"))?;
         if !self.is_sealed() {
-            return Ok((200, self.status_of(&sealing)));
+            return Ok((200, self.status_of(&sealing, request.redact)));
         }
         if let Some(root_key) = sealing.unseal.submit(&stored, &key).map_err(invalid)? {
             let opened = self.barrier().open(&root_key).await.map_err(barrier_error)?;
@@ -243,7 +256,7 @@ impl Core {
             self.running.store(Some(running));
             tracing::info!("unsealed");
         }
-        Ok((200, self.status_of(&sealing)))
+        Ok((200, self.status_of(&sealing, request.redact)))
     }
 
     pub(crate) async fn rekey(&self, verb: Verb, body: &[u8]) -> Answered {

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     Core,
-    sealing::{Answered, Bare, Sealing},
+    sealing::{Answered, Bare, Redact, Sealing},
 };
 
 /// The statuses that whoever asks for the health may choose. Those of replicas and standbys are taken and never used:
@@ -42,6 +42,7 @@ impl Core {
     pub(crate) fn health(&self, request: &Bare) -> Answered {
         request.check_codes()?;
         let (initialized, sealed) = (self.is_initialized(), self.is_sealed());
+        let redact = request.redact;
         let status = match (initialized, sealed) {
             (false, _) => request.code("uninitcode", 501),
             (true, true) => request.code("sealedcode", 503),
@@ -55,21 +56,27 @@ impl Core {
             "replication_performance_mode": "disabled",
             "replication_dr_mode": "disabled",
             "server_time_utc": self.clock.now_seconds(),
-            "version": self.settings.compatibility,
-            "strongroom_version": self.settings.version,
+            "version": self.version(redact),
+            "strongroom_version": if redact.version { "" } else { self.settings.version },
             "enterprise": false,
             "echo_duration_ms": 0,
             "clock_skew_ms": 0,
             "replication_primary_canary_age_ms": 0,
         });
-        self.name_cluster(&mut body);
+        self.name_cluster(&mut body, redact);
         Ok((status, body))
     }
 
+    fn version(&self, redact: Redact) -> &str {
+        if redact.version { "" } else { &self.settings.compatibility }
+    }
+
     /// The cluster's name, and its id, which can be known only when unsealed.
-    fn name_cluster(&self, body: &mut Value) {
+    fn name_cluster(&self, body: &mut Value, redact: Redact) {
         let Some(body) = body.as_object_mut() else { return };
-        body.insert("cluster_name".to_owned(), json!(self.settings.cluster_name));
+        if !redact.cluster_name {
+            body.insert("cluster_name".to_owned(), json!(self.settings.cluster_name));
+        }
         if let Some(running) = &*self.running.load() {
             body.insert("cluster_id".to_owned(), json!(running.cluster_id));
         }
@@ -87,18 +94,18 @@ impl Core {
         })
     }
 
-    pub(crate) async fn seal_status(&self) -> Answered {
+    pub(crate) async fn seal_status(&self, redact: Redact) -> Answered {
         let sealing = self.sealing.lock().await;
-        Ok((200, self.status_of(&sealing)))
+        Ok((200, self.status_of(&sealing, redact)))
     }
 
-    pub(crate) fn status_of(&self, sealing: &Sealing) -> Value {
+    pub(crate) fn status_of(&self, sealing: &Sealing, redact: Redact) -> Value {
         let mut body = json!({
             "type": "shamir",
             "initialized": self.is_initialized(),
             "sealed": self.is_sealed(),
-            "version": self.settings.compatibility,
-            "strongroom_version": self.settings.version,
+            "version": self.version(redact),
+            "strongroom_version": if redact.version { "" } else { self.settings.version },
             "build_date": "",
             "migration": false,
             "recovery_seal": false,
@@ -107,7 +114,7 @@ impl Core {
         if let Some(body) = body.as_object_mut() {
             body.extend(sealing.progress());
         }
-        self.name_cluster(&mut body);
+        self.name_cluster(&mut body, redact);
         body
     }
 }

@@ -37,6 +37,8 @@ pub struct ListenerConfig {
     pub max_connections: usize,
     /// Which proxies may say whom they speak for; `None` believes nobody.
     pub forwarded_for: Option<ForwardedFor>,
+    /// What the routes that need no token keep back. Nothing.
+    pub open_routes: OpenRoutes,
 }
 
 impl ListenerConfig {
@@ -54,7 +56,27 @@ impl ListenerConfig {
             max_token_size: 8 * 1024,
             max_connections: 8192,
             forwarded_for: None,
+            open_routes: OpenRoutes::default(),
         }
+    }
+}
+
+/// What the routes that need no token keep back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OpenRoutes {
+    /// What is not told of the server.
+    pub redact: strongroom_core::Redact,
+    /// Whether a rekey can be made with a token alone, at `sys/rotate/root/…`: without one, anybody could begin and end it.
+    pub no_rekey: bool,
+    /// Whether a root token can be made with a token alone, at `sys/generate-root-token/…`.
+    pub no_generate_root: bool,
+}
+
+impl OpenRoutes {
+    /// Whether a path of the key holders is closed.
+    pub(crate) fn closes(self, path: &str) -> bool {
+        let rekey = path.starts_with("sys/rekey/") || path.starts_with("sys/rekey-recovery-key/");
+        self.no_rekey && rekey || self.no_generate_root && path.starts_with("sys/generate-root/")
     }
 }
 

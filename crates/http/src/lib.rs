@@ -24,6 +24,6 @@ mod serve;
 pub mod status;
 mod tls;
 
-pub use config::{ForwardedFor, ListenerConfig, Tls, TlsVersion};
+pub use config::{ForwardedFor, ListenerConfig, OpenRoutes, Tls, TlsVersion};
 pub use error::Error;
 pub use serve::{Serving, serve};

@@ -15,7 +15,9 @@ use secret::SecretString;
 use strongroom_core::{Bare, Misread};
 
 use crate::{
-    ListenerConfig, form, forwarded,
+    ListenerConfig,
+    config::OpenRoutes,
+    form, forwarded,
     json::{self, Shape},
     status::Fault,
 };
@@ -40,6 +42,7 @@ pub(crate) struct Head {
     remote: (std::net::IpAddr, u16),
     headers: Vec<(String, String)>,
     form: bool,
+    open_routes: OpenRoutes,
 }
 
 impl Head {
@@ -69,7 +72,8 @@ impl Head {
         let remote = forwarded::source(peer, &parts.headers, config.forwarded_for.as_ref())?;
         let headers = others(&parts.headers, bearer);
         let form = content_type.eq_ignore_ascii_case(FORM);
-        Ok(Some(Self { verb, path, query, help, token, namespace, wrap_ttl, remote, headers, form }))
+        let open_routes = config.open_routes;
+        Ok(Some(Self { verb, path, query, help, token, namespace, wrap_ttl, remote, headers, form, open_routes }))
     }
 
     /// Joins the head with its body.
@@ -86,9 +90,10 @@ impl Head {
             Verb::Delete | Verb::Patch | Verb::Write => checked(body, self.form, limits)?,
         };
         let id = Arc::clone(id);
-        if !self.help && Bare::owns(self.path.as_str()) {
-            let (path, remote) = (self.path.as_str().to_owned(), Some(self.remote));
-            return Ok(Asked::Bare(Bare { id, verb: self.verb, path, query: self.query, body, remote }));
+        let path = self.path.as_str();
+        if !self.help && Bare::owns(path) && !self.open_routes.closes(path) {
+            let (path, remote, redact) = (path.to_owned(), Some(self.remote), self.open_routes.redact);
+            return Ok(Asked::Bare(Bare { id, verb: self.verb, path, query: self.query, body, remote, redact }));
         }
         Ok(Asked::Api(Request {
             id,

@@ -23,7 +23,7 @@ async fn a_server_is_initialised_unsealed_and_used() {
     for (path, status) in [
         ("/v1/sys/health", 501),
         ("/v1/sys/health?uninitcode=299", 299),
-        ("/v1/sys/health?uninitcode=99", 501),
+        ("/v1/sys/health?uninitcode=99", 400),
         ("/v1/sys/seal-status", 200),
         ("/v1/sys/init", 200),
         ("/v1/secret/x", 503),

@@ -149,7 +149,8 @@ with `hmac`. Names are in lower case. The headers that carry tokens are never th
 ## Origins of browsers
 
 `config/cors` lets pages of other origins call the server. `allowed_origins` lists them; `*` alone is all. A request from an origin that
-is not listed is answered 403, before anything else is looked at. While the server is sealed no origin is allowed.
+is not listed is answered 403, before anything else is looked at. A sealed server does not know the list: it gives no page leave to read its
+replies.
 
 ## Metrics
 
