@@ -200,6 +200,7 @@ async fn bare(core: &Arc<Core>, path: &str, body: Value) -> Value {
         query: Vec::new(),
         body: Bytes::from(body.to_string()),
         remote: None,
+        redact: Default::default(),
     };
     let success = core.bare(request).await.into_parts().1.unwrap();
     match &success.content {
