@@ -71,18 +71,19 @@ async fn client(broker: Arc<Broker>, left: Arc<AtomicU64>) {
     let clock = Clock::system();
     while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
         let (auth, request, response) = parts();
-        let memo = Memo::new(Some(&auth), &request);
-        for entry in [Entry::request(clock.now(), &request), Entry::response(clock.now(), &request, Some(&response))] {
-            if let Err(error) = broker.record(&entry.auth(Some(&auth)).memo(&memo)).await {
-                tracing::error!(%error, "refused");
-            }
+        let memo = Memo::default();
+        let entered = Entry::request(clock.now(), &request).auth(Some(&auth)).memo(&memo);
+        let entered = broker.hand_over(&entered);
+        let left = Entry::response(clock.now(), &request, Some(&response)).auth(Some(&auth)).memo(&memo);
+        if let Err(error) = broker.settle([entered, broker.hand_over(&left)]).await {
+            tracing::error!(%error, "refused");
         }
     }
 }
 
 fn with_entries(clock: &Clock, act: impl FnOnce(&Entry<'_>, &Entry<'_>)) {
     let (auth, request, response) = parts();
-    let memo = Memo::new(Some(&auth), &request);
+    let memo = Memo::default();
     let entered = Entry::request(clock.now(), &request).auth(Some(&auth)).memo(&memo);
     let left = Entry::response(clock.now(), &request, Some(&response)).auth(Some(&auth)).memo(&memo);
     act(&entered, &left);

@@ -7,12 +7,13 @@
 
 use std::{
     cell::RefCell,
+    fmt,
     pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    task::Poll,
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -153,14 +154,37 @@ impl Broker {
     ///
     /// The entry is handed over at the first poll; dropping the future does not take it back.
     pub async fn record(&self, entry: &Entry<'_>) -> Result<(), Unwritten> {
-        let pending = {
-            let slots = self.slots.load();
-            if slots.is_empty() {
-                return if self.is_empty() { Ok(()) } else { Err(Unwritten { faults: Vec::new() }) };
+        self.settle([self.hand_over(entry)]).await
+    }
+
+    /// Gives `entry` to all devices, in the order of the calls, and waits for none: that is for [`Broker::settle`].
+    /// Dropping what is returned does not take the entry back.
+    pub fn hand_over(&self, entry: &Entry<'_>) -> Handed {
+        let slots = self.slots.load();
+        Handed { pending: hand_over(&slots, entry), taken: slots.is_empty() && self.is_empty() }
+    }
+
+    /// Waits until every healthy device has each of the entries. Fails if one of them was taken by none.
+    pub async fn settle<const N: usize>(&self, mut entries: [Handed; N]) -> Result<(), Unwritten> {
+        let mut faults = Vec::new();
+        let all = future::poll_fn(|cx| {
+            let mut waits = false;
+            for entry in &mut entries {
+                self.ask(entry, &mut faults, cx);
+                waits |= !entry.pending.is_empty();
             }
-            hand_over(&slots, entry)
-        };
-        self.gather(pending).await
+            if waits { Poll::Pending } else { Poll::Ready(()) }
+        });
+        let late =
+            matches!(future::select(all, pin!(self.clock.sleep(self.settings.deadline))).await, Either::Right(_));
+        if late {
+            for Pending { slot, written } in entries.iter_mut().flat_map(|entry| entry.pending.drain(..)) {
+                let error = Error::Slow(self.settings.deadline);
+                faults.push((slot.path.clone(), error.clone()));
+                slot::bypass(&slot, error, Some(written), &self.clock, self.settings.retry);
+            }
+        }
+        if entries.iter().all(|entry| entry.taken) { Ok(()) } else { Err(Unwritten { faults }) }
     }
 
     /// The keyed hash that the device at `path` writes for `input`.
@@ -211,36 +235,22 @@ impl Broker {
         future::join_all(acts).await.into_iter().flatten().collect()
     }
 
-    /// Waits for the devices that have the entry in hand.
-    async fn gather(&self, mut pending: Vec<Pending>) -> Result<(), Unwritten> {
-        let mut faults = Vec::new();
-        let mut taken = false;
-        let all = future::poll_fn(|cx| {
-            pending.retain_mut(|each| match each.written.poll_unpin(cx) {
-                Poll::Pending => true,
-                Poll::Ready(Ok(())) => {
-                    each.slot.took();
-                    taken = true;
-                    false
-                }
-                Poll::Ready(Err(error)) => {
-                    slot::bypass(&each.slot, error.clone(), None, &self.clock, self.settings.retry);
-                    faults.push((each.slot.path.clone(), error));
-                    false
-                }
-            });
-            if pending.is_empty() { Poll::Ready(()) } else { Poll::Pending }
-        });
-        let late =
-            matches!(future::select(all, pin!(self.clock.sleep(self.settings.deadline))).await, Either::Right(_));
-        if late {
-            for Pending { slot, written } in pending {
-                let error = Error::Slow(self.settings.deadline);
-                faults.push((slot.path.clone(), error.clone()));
-                slot::bypass(&slot, error, Some(written), &self.clock, self.settings.retry);
+    /// Asks the devices that have the entry in hand what became of it.
+    fn ask(&self, entry: &mut Handed, faults: &mut Vec<(String, Error)>, cx: &mut Context<'_>) {
+        let Handed { pending, taken } = entry;
+        pending.retain_mut(|each| match each.written.poll_unpin(cx) {
+            Poll::Pending => true,
+            Poll::Ready(Ok(())) => {
+                each.slot.took();
+                *taken = true;
+                false
             }
-        }
-        if taken { Ok(()) } else { Err(Unwritten { faults }) }
+            Poll::Ready(Err(error)) => {
+                slot::bypass(&each.slot, error.clone(), None, &self.clock, self.settings.retry);
+                faults.push((each.slot.path.clone(), error));
+                false
+            }
+        });
     }
 
     async fn test_record(&self, slot: &Slot) -> Result<(), Error> {
@@ -269,10 +279,32 @@ impl Broker {
     }
 }
 
+/// An entry that was given to the devices; see [`Broker::settle`].
+#[derive(Debug)]
+#[must_use = "an entry that nobody waits for may not be written"]
+pub struct Handed {
+    pending: Vec<Pending>,
+    /// Whether a device has it, or there is none that could.
+    taken: bool,
+}
+
+impl Default for Handed {
+    /// The entry that nobody needs.
+    fn default() -> Self {
+        Self { pending: Vec::new(), taken: true }
+    }
+}
+
 /// An entry on its way to one device.
 struct Pending {
     slot: Arc<Slot>,
     written: Written,
+}
+
+impl fmt::Debug for Pending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Pending({})", self.slot.path)
+    }
 }
 
 thread_local! {

@@ -1,16 +1,64 @@
 //! What the broker needs of a device.
 
-use futures::future::BoxFuture;
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
 
-use crate::error::Error;
+use futures::future::{self, BoxFuture};
+
+use crate::{error::Error, writer::Line};
 
 /// The outcome of one write: `Ok` once the device has the whole line.
-pub type Written = BoxFuture<'static, Result<(), Error>>;
+pub struct Written(Outcome);
+
+enum Outcome {
+    /// The line lies in the queue of a device's thread.
+    Queued(Line),
+    Other(BoxFuture<'static, Result<(), Error>>),
+}
+
+impl Written {
+    /// What is known already.
+    pub fn known(outcome: Result<(), Error>) -> Self {
+        Self::from(Box::pin(future::ready(outcome)) as BoxFuture<'static, _>)
+    }
+
+    pub(crate) fn queued(line: Line) -> Self {
+        Self(Outcome::Queued(line))
+    }
+}
+
+impl From<BoxFuture<'static, Result<(), Error>>> for Written {
+    fn from(outcome: BoxFuture<'static, Result<(), Error>>) -> Self {
+        Self(Outcome::Other(outcome))
+    }
+}
+
+impl Future for Written {
+    type Output = Result<(), Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            Outcome::Queued(line) => Pin::new(line).poll(cx),
+            Outcome::Other(outcome) => outcome.as_mut().poll(cx),
+        }
+    }
+}
+
+impl fmt::Debug for Written {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Written(..)")
+    }
+}
 
 /// A place that takes audit entries.
 ///
 /// Writes are handed over in the order of the calls and may be in flight together. A device reports its faults at
-/// once; that it does not answer at all is for the broker to notice. Futures that are dropped withdraw nothing.
+/// once; that it does not answer at all is for the broker to notice. Futures that are dropped withdraw nothing; one that
+/// is not polled may let its line wait until the device looks after itself, or another line comes.
 pub trait Device: Send + Sync + 'static {
     /// The kind, as in `type` when it is enabled.
     fn kind(&self) -> &'static str;

@@ -25,7 +25,7 @@ pub struct Entry<'a> {
     /// The node that passed the request on; empty if none.
     pub forwarded_from: &'a str,
     /// What the two records of one request share; see [`Memo`].
-    pub memo: Option<&'a Memo<'a>>,
+    pub memo: Option<&'a Memo>,
 }
 
 impl<'a> Entry<'a> {
@@ -51,7 +51,7 @@ impl<'a> Entry<'a> {
     }
 
     /// The same record with what it shares with the request's other record.
-    pub fn memo(self, memo: &'a Memo<'a>) -> Self {
+    pub fn memo(self, memo: &'a Memo) -> Self {
         Self { memo: Some(memo), ..self }
     }
 }
@@ -384,34 +384,34 @@ impl<'a> From<&'a BTreeMap<String, String>> for Pairs<'a> {
 /// Remembers how who asks and what is asked are written, so that the second record of a request need not format and
 /// hash them again.
 ///
-/// Make one per request and give it to both records. It borrows the parts that it speaks for, so they cannot change
-/// between the two; for a record with other parts it is of no effect. It holds hashes, not secrets, unless a device
-/// logs everything in clear.
+/// Make one per request and give it to both records. Who asks and what is asked must be the same in both; for the record
+/// of another request it is of no effect. It holds hashes, not secrets, unless a device logs everything in clear.
+#[derive(Debug, Default)]
+pub struct Memo(Mutex<Vec<Remembered>>);
+
+/// What one format wrote for a request.
 #[derive(Debug)]
-pub struct Memo<'a> {
-    auth: Option<&'a Auth<'a>>,
-    request: &'a Request<'a>,
-    written: Mutex<Vec<(u64, Vec<u8>)>>,
+struct Remembered {
+    format: u64,
+    request: Box<str>,
+    /// Whether it was known who asks.
+    known: bool,
+    text: Vec<u8>,
 }
 
-impl<'a> Memo<'a> {
-    /// A memo for the records of `request` by `auth`.
-    pub fn new(auth: Option<&'a Auth<'a>>, request: &'a Request<'a>) -> Self {
-        Self { auth, request, written: Mutex::default() }
-    }
-
+impl Memo {
     /// Appends what the format with this id writes for the parts of `entry`; `make` writes it the first time.
-    pub(crate) fn write(&self, id: u64, entry: &Entry<'_>, out: &mut Vec<u8>, make: impl FnOnce(&mut Vec<u8>)) {
-        let same_auth = self.auth.map(std::ptr::from_ref) == entry.auth.map(|auth| std::ptr::from_ref(auth).cast());
-        if !same_auth || !std::ptr::eq(self.request, std::ptr::from_ref(entry.request).cast()) {
-            return make(out);
-        }
-        let mut written = self.written.lock();
-        if let Some((_, text)) = written.iter().find(|(of, _)| *of == id) {
-            return out.extend_from_slice(text);
+    pub(crate) fn write(&self, format: u64, entry: &Entry<'_>, out: &mut Vec<u8>, make: impl FnOnce(&mut Vec<u8>)) {
+        let mut all = self.0.lock();
+        let same = |it: &&Remembered| {
+            it.format == format && *it.request == *entry.request.id && it.known == entry.auth.is_some()
+        };
+        if let Some(known) = all.iter().find(same) {
+            return out.extend_from_slice(&known.text);
         }
         let start = out.len();
         make(out);
-        written.push((id, out.get(start..).unwrap_or_default().to_vec()));
+        let text = out.get(start..).unwrap_or_default().to_vec();
+        all.push(Remembered { format, request: entry.request.id.into(), known: entry.auth.is_some(), text });
     }
 }

@@ -1,5 +1,7 @@
 //! Writes JSON text straight into a buffer, leaving out what is empty. Keys come in the order of the calls.
 
+use std::cell::RefCell;
+
 use clock::Timestamp;
 
 use crate::{
@@ -181,10 +183,45 @@ pub(crate) fn write_number(out: &mut Vec<u8>, mut number: u64) {
     }
 }
 
+/// Writes a moment as RFC 3339 has it. Its second is most often that of the last one, so its text is kept.
 pub(crate) fn write_time(out: &mut Vec<u8>, time: Timestamp) {
-    use std::io::Write as _;
-    // Writing into memory does not fail.
-    let _ = write!(out, "\"{time}\"");
+    let second = time.as_second();
+    let Ok(fraction) = u32::try_from(time.subsec_nanosecond()) else {
+        // Before 1970 both count backwards.
+        return write_text(out, &time.to_string());
+    };
+    out.push(b'"');
+    LAST_SECOND.with_borrow_mut(|(last, text)| {
+        if text.is_empty() || *last != second {
+            (*last, *text) =
+                (second, Timestamp::from_second(second).map(|whole| whole.to_string()).unwrap_or_default());
+        }
+        out.extend_from_slice(text.strip_suffix('Z').unwrap_or_default().as_bytes());
+    });
+    if fraction != 0 {
+        write_fraction(out, fraction);
+    }
+    out.extend_from_slice(b"Z\"");
+}
+
+thread_local! {
+    /// A second and its text.
+    static LAST_SECOND: RefCell<(i64, String)> = const { RefCell::new((0, String::new())) };
+}
+
+/// Writes nanoseconds behind a point, without zeros at the end.
+fn write_fraction(out: &mut Vec<u8>, nanoseconds: u32) {
+    out.push(b'.');
+    let start = out.len();
+    let mut power = 100_000_000;
+    while power > 0 {
+        // A digit is below ten.
+        out.push(b'0' + u8::try_from(nanoseconds / power % 10).unwrap_or(0));
+        power /= 10;
+    }
+    while out.len() > start && out.last() == Some(&b'0') {
+        out.pop();
+    }
 }
 
 fn write_escape(out: &mut Vec<u8>, byte: u8) {
@@ -218,6 +255,26 @@ mod tests {
         all.extend(["".into(), "\"".into(), "é漢😀\u{2028}".into(), "\n\n\\".into()]);
         for each in all {
             assert_eq!(serde_json::from_str::<String>(&text(&each)).unwrap(), each);
+        }
+    }
+
+    #[test]
+    fn moments_are_written_as_their_type_writes_them() {
+        for text in [
+            "1970-01-01T00:00:00Z",
+            "1969-12-31T23:59:59.5Z",
+            "1969-12-31T23:59:59Z",
+            "2026-01-02T03:04:05Z",
+            "2026-01-02T03:04:05.000000001Z",
+            "2026-01-02T03:04:05.12Z",
+            "2026-01-02T03:04:06.999999999Z",
+            "-000044-03-15T12:00:00.25Z",
+            "9999-12-30T22:00:00.999999999Z",
+        ] {
+            let time: Timestamp = text.parse().unwrap();
+            let mut out = Vec::new();
+            write_time(&mut out, time);
+            assert_eq!(String::from_utf8(out).unwrap(), format!("\"{time}\""));
         }
     }
 

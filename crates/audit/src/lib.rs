@@ -2,7 +2,8 @@
 //!
 //! The core fills an [`Entry`] with borrowed parts and hands it to [`Broker::record`], which formats it for every
 //! device with that device's own salt and writes to all of them in parallel. The call succeeds once a healthy device
-//! has the entry; if there are devices and none of them can take it, the caller refuses the request. Values are
+//! has the entry; if there are devices and none of them can take it, the caller refuses the request. An entry can also be
+//! handed over first and waited for later ([`Broker::hand_over`], [`Broker::settle`]). Values are
 //! hashed by place: every string in `data` and every token is a keyed hash unless a rule says otherwise, so a secret
 //! cannot be recorded in clear by forgetting. The [`journal`] is the device of our own: hash-chained, signed, indexed.
 
@@ -19,7 +20,7 @@ mod options;
 mod scan;
 mod writer;
 
-pub use broker::{Broker, Condition, Health, Settings, Unwritten};
+pub use broker::{Broker, Condition, Handed, Health, Settings, Unwritten};
 pub use device::{Device, Written};
 pub use entry::{
     Auth, Body, Data, Entry, Granting, Header, Kind, Memo, Namespace, Pairs, PolicyResults, Request, Response,

@@ -1,19 +1,22 @@
 //! One thread per device that does the blocking work, so that a stuck disk, pipe or mount blocks no caller.
 //!
-//! Lines that are queued while the thread writes go out together in the next write. The first caller who finds the
-//! thread asleep lets the other ready tasks run before it wakes it: under load a batch then holds one line of each of
-//! them, and the cost of the hand-over is shared.
+//! Lines that are queued while the thread writes go out together in the next write. The first caller who waits for a
+//! line while the thread is asleep lets the other ready tasks run before it wakes it: under load a batch then holds the
+//! lines of each of them, and the cost of the hand-over is shared.
 
 use std::{
+    future::Future,
+    pin::Pin,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
+    task::{Context, Poll, Waker, ready},
     thread,
     time::{Duration, Instant},
 };
 
-use futures::{FutureExt as _, channel::oneshot, future};
+use futures::{FutureExt as _, channel::oneshot, future::BoxFuture};
 use parking_lot::{Condvar, Mutex};
 
 use crate::{device::Written, error::Error};
@@ -61,34 +64,23 @@ impl Writer {
     }
 
     pub(crate) fn write(&self, line: &[u8]) -> Written {
-        let (reply, answer) = oneshot::channel();
-        let first = {
-            let mut queue = self.0.queue.lock();
-            if queue.closed {
-                return future::ready(Err(Error::Closed)).boxed();
-            }
-            if queue.lines.len() + line.len() > LIMIT {
-                return future::ready(Err(Error::Swamped)).boxed();
-            }
-            queue.lines.extend_from_slice(line);
-            queue.replies.push(reply);
-            queue.asleep && queue.replies.len() == 1
-        };
-        let wake = first.then(|| WakeOnDrop(self.0.clone()));
-        async move {
-            if let Some(wake) = wake {
-                tokio::task::yield_now().await;
-                drop(wake);
-            }
-            answer.await.unwrap_or(Err(Error::Closed))
+        let mut queue = self.0.queue.lock();
+        if queue.closed {
+            return Written::known(Err(Error::Closed));
         }
-        .boxed()
+        if queue.lines.len() + line.len() > LIMIT {
+            return Written::known(Err(Error::Swamped));
+        }
+        queue.lines.extend_from_slice(line);
+        let batch = Arc::clone(&queue.batch.0);
+        drop(queue);
+        Written::queued(Line { shared: Arc::clone(&self.0), batch, wake: Wake::Unasked })
     }
 
     pub(crate) fn act(&self, act: Act) -> Written {
         let (reply, answer) = oneshot::channel();
         self.0.push_act(act, Some(reply));
-        async move { answer.await.unwrap_or(Err(Error::Closed)) }.boxed()
+        async move { answer.await.unwrap_or(Err(Error::Closed)) }.boxed().into()
     }
 
     /// What the last check found, or the last work after a batch.
@@ -111,6 +103,121 @@ pub(crate) enum Act {
     Reopen,
 }
 
+/// A line in the queue, or on its way out of it.
+pub(crate) struct Line {
+    shared: Arc<Shared>,
+    batch: Arc<Batch>,
+    wake: Wake,
+}
+
+/// Who wakes the thread for a line.
+enum Wake {
+    /// Nobody has asked yet.
+    Unasked,
+    /// This line's caller, once the other ready tasks have run.
+    Mine(BoxFuture<'static, ()>),
+    /// Somebody else, or it is awake, or it was woken.
+    Done,
+}
+
+impl Future for Line {
+    type Output = Result<(), Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Some(outcome) = self.batch.outcome(cx.waker()) {
+            self.give_up_waking();
+            return Poll::Ready(outcome);
+        }
+        if matches!(self.wake, Wake::Unasked) {
+            let mine = self.shared.takes_wake();
+            self.wake = if mine { Wake::Mine(Box::pin(gather(self.shared.clone()))) } else { Wake::Done };
+        }
+        if let Wake::Mine(others) = &mut self.wake {
+            ready!(others.as_mut().poll(cx));
+            self.wake = Wake::Done;
+            self.shared.wake.notify_one();
+        }
+        Poll::Pending
+    }
+}
+
+/// Lets the other ready tasks run, as long as they bring more lines.
+async fn gather(shared: Arc<Shared>) {
+    let queued = || shared.queue.lock().lines.len();
+    let mut gathered = queued();
+    for _ in 0..ROUNDS {
+        tokio::task::yield_now().await;
+        let queued = queued();
+        if queued == gathered {
+            return;
+        }
+        gathered = queued;
+    }
+}
+
+impl Line {
+    /// Does at once what others rely on. The line itself may be written already: its batch can end, and the thread fall
+    /// asleep, just before this line asks who wakes it.
+    fn give_up_waking(&mut self) {
+        if matches!(std::mem::replace(&mut self.wake, Wake::Done), Wake::Mine(_)) {
+            self.shared.wake.notify_one();
+        }
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        // Nobody may have waited for it.
+        if matches!(self.wake, Wake::Unasked) && self.shared.takes_wake() {
+            self.shared.wake.notify_one();
+        }
+        self.give_up_waking();
+    }
+}
+
+/// The lines of one write, for those who wait for them.
+#[derive(Default)]
+struct Batch {
+    outcome: OnceLock<Result<(), Error>>,
+    waiting: Mutex<Vec<Waker>>,
+}
+
+impl Batch {
+    /// What came of it; if that is not known yet, `waker` is woken when it is.
+    fn outcome(&self, waker: &Waker) -> Option<Result<(), Error>> {
+        if let Some(outcome) = self.outcome.get() {
+            return Some(outcome.clone());
+        }
+        let mut waiting = self.waiting.lock();
+        // Between the look above and the lock it may have ended, and nobody would be woken any more.
+        if let Some(outcome) = self.outcome.get() {
+            return Some(outcome.clone());
+        }
+        // Both lines of a request are often waited for by the same task.
+        if !waiting.last().is_some_and(|last| last.will_wake(waker)) {
+            waiting.push(waker.clone());
+        }
+        None
+    }
+
+    fn end(&self, outcome: Result<(), Error>) {
+        if self.outcome.set(outcome).is_ok() {
+            let waiting = std::mem::take(&mut *self.waiting.lock());
+            waiting.into_iter().for_each(Waker::wake);
+        }
+    }
+}
+
+/// A batch as the thread has it: whoever waits for it is answered, also if the thread dies.
+#[derive(Default)]
+struct Owed(Arc<Batch>);
+
+impl Drop for Owed {
+    fn drop(&mut self) {
+        self.0.end(Err(Error::Closed));
+    }
+}
+
 type Reply = oneshot::Sender<Result<(), Error>>;
 
 #[derive(Default)]
@@ -124,9 +231,12 @@ struct Shared {
 #[derive(Default)]
 struct Queue {
     lines: Vec<u8>,
-    replies: Vec<Reply>,
+    /// What becomes of `lines`.
+    batch: Owed,
     acts: Vec<(Act, Option<Reply>)>,
     asleep: bool,
+    /// Whether somebody is about to wake the thread.
+    called: bool,
     closed: bool,
 }
 
@@ -134,7 +244,7 @@ struct Queue {
 #[derive(Default)]
 struct Work {
     lines: Vec<u8>,
-    replies: Vec<Reply>,
+    batch: Owed,
     acts: Vec<(Act, Option<Reply>)>,
 }
 
@@ -153,6 +263,14 @@ impl Shared {
         self.wake.notify_one();
     }
 
+    /// Whether the caller is to wake the thread.
+    fn takes_wake(&self) -> bool {
+        let mut queue = self.queue.lock();
+        let mine = queue.asleep && !queue.called;
+        queue.called |= mine;
+        mine
+    }
+
     /// Waits for work until the next check is due; `work` gives its buffers back to the queue.
     fn take(&self, work: &mut Work) {
         let mut queue = self.queue.lock();
@@ -160,10 +278,13 @@ impl Shared {
             queue.asleep = true;
             self.wake.wait_for(&mut queue, CHECK);
             queue.asleep = false;
+            queue.called = false;
         }
         std::mem::swap(&mut queue.lines, &mut work.lines);
-        std::mem::swap(&mut queue.replies, &mut work.replies);
         std::mem::swap(&mut queue.acts, &mut work.acts);
+        if !work.lines.is_empty() {
+            work.batch = std::mem::take(&mut queue.batch);
+        }
     }
 }
 
@@ -177,7 +298,7 @@ fn run<S: Sink>(shared: &Shared, mut sink: S) {
             work.lines.clear();
             // What one large batch made it grow to is given back.
             work.lines.shrink_to(KEPT_BUFFER);
-            work.replies.drain(..).for_each(|reply| answer(Some(reply), outcome.clone()));
+            work.batch.0.end(outcome);
             if let Err(error) = sink.settle() {
                 tracing::error!(error = error.chain(), "an audit device is in trouble");
                 *shared.trouble.lock() = Some(error);
@@ -221,15 +342,6 @@ fn check<S: Sink>(shared: &Shared, sink: &mut S) -> Result<(), Error> {
     outcome
 }
 
-/// Wakes the thread also if the caller that was to do it is dropped.
-struct WakeOnDrop(Arc<Shared>);
-
-impl Drop for WakeOnDrop {
-    fn drop(&mut self) {
-        self.0.wake.notify_one();
-    }
-}
-
 /// Answers everybody who waits when the thread ends, also by a panic.
 struct CloseOnExit<'a>(&'a Shared);
 
@@ -238,13 +350,15 @@ impl Drop for CloseOnExit<'_> {
         let mut queue = self.0.queue.lock();
         queue.closed = true;
         queue.lines.clear();
-        queue.replies.clear();
+        queue.batch = Owed::default();
         queue.acts.clear();
     }
 }
 
 /// How often a device is looked after.
 pub(crate) const CHECK: Duration = Duration::from_secs(2);
+/// How often the others may run before the thread is woken.
+const ROUNDS: usize = 8;
 /// How large a buffer is kept from batch to batch.
 const KEPT_BUFFER: usize = 1 << 20;
 /// How many bytes may wait for a stuck device.
@@ -307,6 +421,28 @@ mod tests {
         permit.send(Ok(())).unwrap();
         writer.act(Act::Close).await.unwrap();
         assert!(matches!(writer.write(b"x\n").await, Err(Error::Closed)));
+    }
+
+    /// The batch of a line ended, and the thread fell asleep, between the two looks of the line's caller: it took it on
+    /// itself to wake the thread, found its line written, and went. Others waited for the next check.
+    #[tokio::test]
+    async fn who_takes_the_waking_on_does_it_although_its_own_line_is_written() {
+        let (writer, permit, seen) = gated();
+        permit.send(Ok(())).unwrap();
+        writer.write(b"x\n").await.unwrap();
+        while !writer.0.takes_wake() {
+            std::thread::yield_now();
+        }
+        let batch = Arc::new(Batch::default());
+        batch.end(Ok(()));
+        let mine = Wake::Mine(Box::pin(gather(writer.0.clone())));
+        let written = Line { shared: writer.0.clone(), batch, wake: mine };
+        let other = writer.write(b"y\n");
+        written.await.unwrap();
+        assert!(!writer.0.wake.notify_one(), "the thread was still asleep");
+        permit.send(Ok(())).unwrap();
+        other.await.unwrap();
+        assert_eq!((seen.recv().unwrap(), seen.recv().unwrap()), (1, 1));
     }
 
     #[tokio::test]

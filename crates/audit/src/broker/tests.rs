@@ -69,11 +69,12 @@ impl Device for FakeDevice {
             Ok(())
         }
         .boxed()
+        .into()
     }
 
     fn reopen(&self) -> Written {
         let failing = self.0.failing.load(Ordering::Relaxed);
-        future::ready(if failing { Err(Error::Closed) } else { Ok(()) }).boxed()
+        Written::known(if failing { Err(Error::Closed) } else { Ok(()) })
     }
 
     fn check(&self) -> Written {
@@ -81,7 +82,7 @@ impl Device for FakeDevice {
     }
 
     fn close(&self) -> Written {
-        future::ready(Ok(())).boxed()
+        Written::known(Ok(()))
     }
 }
 
@@ -260,6 +261,52 @@ async fn a_stuck_device_alone_refuses_within_the_deadline() {
         outcome.unwrap_err();
         assert_eq!(took, Duration::from_secs(2));
     }
+}
+
+/// Hands two entries over, and waits for both at the end.
+async fn settle_both(scene: &Scene, ids: [&str; 2], between: impl AsyncFnOnce()) -> Result<(), Unwritten> {
+    let entry = |id| {
+        let request = Request { id, operation: "read", path: "secret/data/x", ..Request::default() };
+        scene.broker.hand_over(&Entry::request(Timestamp::UNIX_EPOCH, &request))
+    };
+    let first = entry(ids[0]);
+    between().await;
+    scene.broker.settle([first, entry(ids[1])]).await
+}
+
+#[tokio::test]
+async fn two_entries_are_waited_for_together_and_neither_may_be_missing() {
+    let scene = Scene::new();
+    let a = scene.with("a").await;
+    settle_both(&scene, ["r-1", "r-2"], async || ()).await.unwrap();
+    let lines = a.lines();
+    assert!(lines[1].contains("r-1") && lines[2].contains("r-2"), "{lines:?}");
+    // A device that has only one of them is not enough, whichever it is.
+    let first_fails = settle_both(&scene, ["r-3", "r-4"], async || {
+        a.fail(true);
+        let _ = scene.record("r-between").await;
+        let b = scene.with("b").await;
+        assert_eq!(b.lines().len(), 1);
+    });
+    first_fails.await.unwrap_err();
+    let b_alone = settle_both(&scene, ["r-5", "r-6"], async || ()).await;
+    b_alone.unwrap();
+    assert!(scene.broker.disable("b").await);
+    a.fail(false);
+    let second_fails = settle_both(&scene, ["r-7", "r-8"], async || {
+        // What was handed over is taken when it is asked for.
+        a.stick();
+    });
+    let late = async {
+        for _ in 0..40 {
+            for _ in 0..20 {
+                tokio::task::yield_now().await;
+            }
+            scene.time.advance(Duration::from_millis(100));
+        }
+    };
+    let (outcome, ()) = futures::join!(second_fails, late);
+    outcome.unwrap_err();
 }
 
 #[tokio::test]
