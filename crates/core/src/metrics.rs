@@ -31,6 +31,9 @@ fn counter(name: &str, count: u64, labels: Value) -> Value {
 #[derive(Default)]
 pub(crate) struct Metrics {
     requests: Family<Labels, Counter>,
+    /// The two counters of `requests`, which are counted too often to be looked up.
+    answered: Counter,
+    refused: Counter,
     revocations: Family<Labels, Counter>,
     rotations: Family<Labels, Counter>,
     limited: Counter,
@@ -60,8 +63,11 @@ impl Outcome {
 
 impl Metrics {
     pub(crate) fn new() -> Self {
-        let metrics = Self::default();
-        for family in [&metrics.requests, &metrics.revocations, &metrics.rotations] {
+        let requests = Family::<Labels, Counter>::default();
+        let counter = |good| requests.get_or_create(&Outcome::of(good)).clone();
+        let (answered, refused) = (counter(true), counter(false));
+        let metrics = Self { requests, answered, refused, ..Self::default() };
+        for family in [&metrics.revocations, &metrics.rotations] {
             for good in [true, false] {
                 let _ = family.get_or_create(&Outcome::of(good));
             }
@@ -70,7 +76,8 @@ impl Metrics {
     }
 
     pub(crate) fn request(&self, good: bool) {
-        self.requests.get_or_create(&Outcome::of(good)).inc();
+        let counter = if good { &self.answered } else { &self.refused };
+        counter.inc();
     }
 
     pub(crate) fn revocation(&self, good: bool) {

@@ -16,9 +16,19 @@ use storage::{Key, Store, Tx};
 pub(crate) struct Policies {
     store: Arc<dyn Store>,
     parsed: Cache<String, (Option<u64>, Option<Arc<Policy>>)>,
-    compiled: Cache<String, (Vec<Option<u64>>, Arc<Acl>)>,
+    compiled: Cache<String, Arc<Compiled>>,
 }
 
+/// Policies that were merged.
+struct Compiled {
+    /// What was read for it, and the revisions it had.
+    seen: Vec<(Key, Option<u64>)>,
+    acl: Arc<Acl>,
+}
+
+/// What stands in no name, so that what is compiled for some policies and entities is never taken for others.
+const BETWEEN_NAMES: &str = ",";
+const BEFORE_ENTITY: &str = "\"";
 /// How many policies and combinations of policies are kept compiled.
 const CACHED: usize = 4096;
 
@@ -43,27 +53,43 @@ impl Policies {
 
     /// What these policies say together, to an entity.
     pub(crate) async fn of(&self, names: &[String], entity_id: &str) -> Result<Arc<Acl>, Error> {
+        let plain = names.join(BETWEEN_NAMES);
+        if let Some(acl) = self.known(&plain).await? {
+            return Ok(acl);
+        }
+        let own = format!("{plain}{BEFORE_ENTITY}{entity_id}");
+        match self.known(&own).await? {
+            Some(acl) => Ok(acl),
+            None => Box::pin(self.compile(names, entity_id, plain, own)).await,
+        }
+    }
+
+    /// What is compiled of these policies, if they are still what it was made of.
+    async fn known(&self, id: &str) -> Result<Option<Arc<Acl>>, Error> {
+        let Some(compiled) = self.compiled.get(id) else { return Ok(None) };
+        for (key, revision) in &compiled.seen {
+            if self.store.get(key).await?.map(|entry| entry.revision) != *revision {
+                return Ok(None);
+            }
+        }
+        Ok(Some(Arc::clone(&compiled.acl)))
+    }
+
+    async fn compile(&self, names: &[String], entity_id: &str, plain: String, own: String) -> Result<Arc<Acl>, Error> {
         let mut policies = Vec::with_capacity(names.len());
-        let mut revisions = Vec::with_capacity(names.len());
+        let mut seen = Vec::with_capacity(names.len() + 1);
         for name in names {
             let (revision, policy) = self.parsed(name).await?;
-            revisions.push(revision);
+            if !is_built_in(name) {
+                seen.push((key(name), revision));
+            }
             policies.extend(policy);
         }
         let templated = policies.iter().any(|policy| policy.is_templated());
-        let subject = if templated { self.subject(entity_id, &mut revisions).await? } else { None };
-        let mut id = names.join(",");
-        if templated {
-            id.push('|');
-            id.push_str(entity_id);
-        }
-        if let Some((known, acl)) = self.compiled.get(&id)
-            && known == revisions
-        {
-            return Ok(acl);
-        }
+        let subject = if templated { self.subject(entity_id, &mut seen).await? } else { None };
         let acl = Arc::new(Acl::compile(&policies, subject.as_ref()));
-        self.compiled.insert(id, (revisions, Arc::clone(&acl)));
+        let compiled = Arc::new(Compiled { seen, acl: Arc::clone(&acl) });
+        self.compiled.insert(if templated { own } else { plain }, compiled);
         Ok(acl)
     }
 
@@ -94,12 +120,13 @@ impl Policies {
         Ok((revision, policy))
     }
 
-    async fn subject(&self, entity_id: &str, revisions: &mut Vec<Option<u64>>) -> Result<Option<Subject>, Error> {
+    async fn subject(&self, entity_id: &str, seen: &mut Vec<(Key, Option<u64>)>) -> Result<Option<Subject>, Error> {
         if entity_id.is_empty() {
             return Ok(None);
         }
-        let entry = self.store.get(&identity::entity_key(entity_id)).await?;
-        revisions.push(entry.as_ref().map(|entry| entry.revision));
+        let key = identity::entity_key(entity_id);
+        let entry = self.store.get(&key).await?;
+        seen.push((key, entry.as_ref().map(|entry| entry.revision)));
         let Some(entry) = entry else { return Ok(None) };
         let entity: identity::Entity =
             serde_json::from_slice(&entry.value).map_err(|_| Error::internal("an entity cannot be read"))?;
@@ -152,5 +179,22 @@ impl Policies {
 }
 
 fn key(name: &str) -> Key {
-    Key::from(format!("{PREFIX}{name}"))
+    Key::join([PREFIX, name])
+}
+
+/// Whether the text of a policy is not stored.
+fn is_built_in(name: &str) -> bool {
+    name == ROOT_NAME || name == RESPONSE_WRAPPING_NAME
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_parts_the_names_of_a_combination_stands_in_no_name() {
+        for apart in [BETWEEN_NAMES, BEFORE_ENTITY] {
+            assert!(PolicyName::new(&format!("a{apart}b")).is_err(), "{apart}");
+        }
+    }
 }

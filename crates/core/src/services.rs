@@ -285,7 +285,7 @@ impl Authorise for Router<'_> {
 /// A policy's decision as the rooms carry it.
 pub(crate) fn decision(from: &policy::Decision) -> Decision {
     let rule = |rule: &policy::RuleRef| Rule {
-        policy: rule.policy.as_str().into(),
+        policy: rule.policy.shared(),
         path: Arc::clone(&rule.path),
         line: usize::try_from(rule.line).unwrap_or_default(),
     };

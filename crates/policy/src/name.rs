@@ -55,6 +55,11 @@ impl PolicyName {
         Ok(Self(trimmed.to_ascii_lowercase().into()))
     }
 
+    /// The name, shared.
+    pub fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
+    }
+
     /// The name.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -66,6 +66,11 @@ impl Key {
         Self(Arc::from(text.as_ref()))
     }
 
+    /// A key from the pieces of its text.
+    pub fn join<const N: usize>(pieces: [&str; N]) -> Self {
+        Self(pieces.concat().into())
+    }
+
     /// The text of the key.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -47,7 +47,15 @@ pub struct Tokens {
     batch: crypto::aead::Key,
     /// Uses of one token are counted one after the other: all at once, all but one would meet a conflict each time.
     counting: Vec<tokio::sync::Mutex<()>>,
-    decoded: Cache<TokenId, (u64, Arc<Record>)>,
+    decoded: Cache<TokenId, Decoded>,
+}
+
+/// A record that was read, and its holder if its uses are not counted: then they are the same for every request.
+#[derive(Clone)]
+struct Decoded {
+    revision: u64,
+    record: Arc<Record>,
+    holder: Arc<Caller>,
 }
 
 /// How many decoded records are kept in memory.
@@ -84,18 +92,23 @@ impl Tokens {
 
     /// The record of a token in force; `None` if it is unknown, ended or revoked.
     pub async fn find(&self, id: &TokenId) -> Result<Option<Arc<Record>>, Error> {
+        Ok(self.decoded(id).await?.map(|decoded| decoded.record))
+    }
+
+    async fn decoded(&self, id: &TokenId) -> Result<Option<Decoded>, Error> {
         let Some(entry) = self.store.get(&record::key(id)).await? else { return Ok(None) };
-        let record = match self.decoded.get(id) {
-            Some((revision, record)) if revision == entry.revision => record,
+        let decoded = match self.decoded.get(id) {
+            Some(decoded) if decoded.revision == entry.revision => decoded,
             _ => {
                 let record: Record = serde_json::from_slice(&entry.value)
                     .map_err(|_| Error::internal(format!("the record of token {id:?} cannot be understood")))?;
-                let record = Arc::new(record);
-                self.decoded.insert(id.clone(), (entry.revision, Arc::clone(&record)));
-                record
+                let holder = record.caller(id, None);
+                let decoded = Decoded { revision: entry.revision, record: Arc::new(record), holder };
+                self.decoded.insert(id.clone(), decoded.clone());
+                decoded
             }
         };
-        Ok(record.in_force(self.clock.now()).then_some(record))
+        Ok(decoded.record.in_force(self.clock.now()).then_some(decoded))
     }
 
     /// The id that an accessor stands for.
@@ -108,16 +121,15 @@ impl Tokens {
     pub async fn holder(&self, token: &SecretString, remote: Option<IpAddr>) -> Result<Arc<Caller>, Error> {
         // EXPOSE: told apart by its prefix; batch tokens are decrypted, others hashed.
         if token.expose().starts_with(format::BATCH) {
-            return self.batch_holder(token, remote).await;
+            return Box::pin(self.batch_holder(token, remote)).await;
         }
         let id = self.id(token);
-        let record = self.find(&id).await?.ok_or(Error::Denied(Refusal::InvalidToken))?;
+        let Decoded { record, holder, .. } = self.decoded(&id).await?.ok_or(Error::Denied(Refusal::InvalidToken))?;
         record.check_address(remote)?;
-        let remaining = match record.num_uses {
-            0 => None,
-            _ => Some(self.count_use(&id).await?),
-        };
-        Ok(record.caller(&id, remaining))
+        match record.num_uses {
+            0 => Ok(holder),
+            _ => Ok(record.caller(&id, Some(Box::pin(self.count_use(&id)).await?))),
+        }
     }
 
     /// Looks a token up as an operator does: by the token itself or by accessor.

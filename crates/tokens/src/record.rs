@@ -230,7 +230,7 @@ pub const ACCESSOR: &str = "sys/token/accessor/";
 pub const PATH: &str = "sys/token/path/";
 
 pub(crate) fn key(id: &TokenId) -> Key {
-    Key::from(format!("sys/token/id/{}", id.0))
+    Key::join(["sys/token/id/", &id.0])
 }
 
 pub(crate) fn accessor_key(accessor: &str) -> Key {
@@ -250,7 +250,12 @@ pub(crate) fn path_key(path: &str, id: &TokenId) -> Key {
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
-    let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or('0');
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |nibble: u8| char::from(DIGITS.get(usize::from(nibble)).copied().unwrap_or_default());
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        text.push(digit(byte >> 4));
+        text.push(digit(byte & 15));
+    }
+    text
 }

@@ -1,8 +1,6 @@
 //! The way of a read: of the record, only what the reply needs is looked at, and nothing of it is copied but into the
 //! reply.
 
-use std::{borrow::Cow, collections::BTreeMap};
-
 use bytes::Bytes;
 use clock::Timestamp;
 use engine::{Answer, Body, Cx, Error};
@@ -11,19 +9,26 @@ use serde_json::value::RawValue;
 
 use super::{
     Kv2,
-    record::{CURRENT, Label, PENDING, PREVIOUS, damaged, record_key, value},
+    record::{CURRENT, Label, PREVIOUS, damaged, record_key, value},
 };
 use crate::{json::buffer, path::SecretPath};
 
 /// A [`super::record::Record`], as far as a read needs it.
 #[derive(Deserialize)]
 struct Glance<'a> {
-    #[serde(borrow)]
-    labels: BTreeMap<Cow<'a, str>, Label>,
+    labels: Labels,
     #[serde(borrow)]
     custom: Option<&'a RawValue>,
     #[serde(borrow)]
     versions: Vec<Glanced<'a>>,
+}
+
+/// The labels that a read asks for.
+#[derive(Clone, Copy, Deserialize)]
+struct Labels {
+    current: Option<Label>,
+    previous: Option<Label>,
+    pending: Option<Label>,
 }
 
 /// A [`super::record::Version`], as far as a read needs it. A moment has no characters that JSON escapes, so most of
@@ -44,7 +49,8 @@ struct Glanced<'a> {
 /// Which version is wanted.
 enum Wanted {
     Number(u64),
-    Label(&'static str),
+    Current,
+    Previous,
 }
 
 /// Reads the version that the query asks for, and shows what `show` makes of its value under the name `field`.
@@ -70,9 +76,9 @@ pub(crate) async fn read(
 
 fn wanted(cx: &Cx<Kv2>) -> Result<Wanted, Error> {
     match (cx.query("version"), cx.query("label")) {
-        (None | Some("" | "0"), None) => Ok(Wanted::Label(CURRENT)),
-        (None, Some(CURRENT)) => Ok(Wanted::Label(CURRENT)),
-        (None, Some(PREVIOUS)) => Ok(Wanted::Label(PREVIOUS)),
+        (None | Some("" | "0"), None) => Ok(Wanted::Current),
+        (None, Some(CURRENT)) => Ok(Wanted::Current),
+        (None, Some(PREVIOUS)) => Ok(Wanted::Previous),
         (None, Some(_)) => Err(Error::invalid("label: use \"current\" or \"previous\"")),
         (Some(version), None) => version
             .parse()
@@ -84,12 +90,13 @@ fn wanted(cx: &Cx<Kv2>) -> Result<Wanted, Error> {
 
 impl<'a> Glance<'a> {
     fn find(&self, wanted: &Wanted, now: Timestamp) -> Option<&Glanced<'a>> {
-        let in_force = |label: &&Label| label.until.is_none_or(|until| until > now);
-        let label = |name: &str| self.labels.get(name).filter(in_force);
+        let in_force = |label: Option<Label>| label.filter(|label| label.until.is_none_or(|until| until > now));
+        let Labels { current, previous, pending } = self.labels;
         let n = match wanted {
-            Wanted::Label(name) => label(name)?.version,
+            Wanted::Current => in_force(current)?.version,
+            Wanted::Previous => in_force(previous)?.version,
             // What is not in force yet is not there for readers.
-            Wanted::Number(n) if label(PENDING).is_some_and(|pending| pending.version == *n) => return None,
+            Wanted::Number(n) if in_force(pending).is_some_and(|pending| pending.version == *n) => return None,
             Wanted::Number(n) => *n,
         };
         self.versions.iter().find(|version| version.n == n)

@@ -271,7 +271,7 @@ pub(crate) async fn value(view: &View, path: &str, n: u64) -> Result<Bytes, Erro
 }
 
 pub(crate) fn record_key(path: &str) -> String {
-    format!("{RECORDS}{path}")
+    [RECORDS, path].concat()
 }
 
 pub(crate) fn value_key(n: u64, path: &str) -> String {
