@@ -121,7 +121,7 @@ impl Mounted {
         let tx = Tx::new(Arc::clone(&self.store));
         let request = self.request(remote, verb, path, body)?;
         let admitted = async {
-            let routed = request.route(self)?;
+            let routed = Arc::new(request).route(self)?;
             let limited = routed.limit(&Unlimited, &tx).await?;
             limited.authenticate(&Everybody).await?.authorise(&Everybody, &tx).await?.enter(&Everybody).await
         };

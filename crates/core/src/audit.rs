@@ -1,11 +1,19 @@
 //! What a request becomes in the audit log, on its way in and on its way out.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    net::IpAddr,
+    sync::{Arc, OnceLock},
+};
 
 use api::{Operation, Verb};
-use audit::{Auth, Body, Data, Entry, Granting, Header, Namespace, PolicyResults, Sensitive};
+use audit::{
+    Auth, Body, Data, Entry, Granting, Handed, Header, Memo, Namespace, PolicyResults, Sensitive, Unwritten,
+};
 use bytes::Bytes;
 use gate::{Admitted, Caller, Error, Facts, Record, Refused, RequestId, TokenKind};
+use parking_lot::Mutex;
 use secret::SecretString;
 use serde_json::value::RawValue;
 use storage::BoxFuture;
@@ -15,11 +23,17 @@ use crate::{Bare, Success, live::Live, pipeline::json_of, running::Running};
 /// Writes the two entries of one request.
 pub(crate) struct Recorder {
     running: Arc<Running>,
+    /// How who asks and what is asked were written the first time.
+    memo: Memo,
+    /// From where the request comes, as text.
+    address: OnceLock<String>,
+    /// The first entry of a request that only reads, until it is waited for together with the second.
+    owed: Mutex<Option<Handed>>,
 }
 
 impl Recorder {
     pub(crate) fn new(running: &Arc<Running>) -> Self {
-        Self { running: Arc::clone(running) }
+        Self { running: Arc::clone(running), memo: Memo::default(), address: OnceLock::new(), owed: Mutex::default() }
     }
 
     /// Writes down how a request ended. Only what is written down is sent.
@@ -29,16 +43,16 @@ impl Recorder {
     ) -> Result<Box<Success>, Error> {
         match outcome {
             Ok((admitted, success)) => {
-                self.write_leave(admitted.facts(), Some(&success), "").await?;
+                self.settle(self.hand_over_leave(admitted.facts(), Some(&success), "")).await?;
                 Ok(success)
             }
             Err(refused) => {
                 let why = why(&refused.error);
                 if self.is_recorded(&refused.error) {
                     if !refused.entered {
-                        self.write_enter(&refused.facts, &why).await?;
+                        self.settle(self.hand_over_enter(&refused.facts, &why)).await?;
                     }
-                    self.write_leave(&refused.facts, None, &why).await?;
+                    self.settle(self.hand_over_leave(&refused.facts, None, &why)).await?;
                 }
                 if let Error::Internal(text) = &refused.error {
                     tracing::error!(
@@ -61,39 +75,45 @@ impl Recorder {
         }
     }
 
-    async fn write_enter(&self, facts: &Facts, error: &str) -> Result<(), Error> {
+    fn hand_over_enter(&self, facts: &Facts, error: &str) -> Handed {
         if self.running.audit.is_empty() {
-            return Ok(());
+            return Handed::default();
         }
-        let parts = Parts::new(facts, &self.running.live.load());
+        let parts = Parts::new(facts, &self.running.live.load(), &self.address);
         let auth = parts.auth(facts);
         let request = parts.request(facts);
-        let entry = Entry::request(self.running.clock.now(), &request).auth(auth.as_ref()).error(error);
-        self.write(&entry).await
+        let entry = Entry::request(self.running.clock.now(), &request);
+        self.running.audit.hand_over(&entry.auth(auth.as_ref()).error(error).memo(&self.memo))
     }
 
-    async fn write_leave(&self, facts: &Facts, success: Option<&Success>, error: &str) -> Result<(), Error> {
+    fn hand_over_leave(&self, facts: &Facts, success: Option<&Success>, error: &str) -> Handed {
         if self.running.audit.is_empty() {
-            return Ok(());
+            return Handed::default();
         }
-        let parts = Parts::new(facts, &self.running.live.load());
+        let parts = Parts::new(facts, &self.running.live.load(), &self.address);
         let auth = parts.auth(facts);
         let request = parts.request(facts);
         let made = success.and_then(|success| success.auth.as_deref()).map(made);
         let response = success.map(|success| response(facts, success, made.as_ref()));
-        let entry =
-            Entry::response(self.running.clock.now(), &request, response.as_ref()).auth(auth.as_ref()).error(error);
-        self.write(&entry).await
+        let entry = Entry::response(self.running.clock.now(), &request, response.as_ref());
+        self.running.audit.hand_over(&entry.auth(auth.as_ref()).error(error).memo(&self.memo))
     }
 
-    async fn write(&self, entry: &Entry<'_>) -> Result<(), Error> {
-        self.running.write_entry(entry).await
+    /// Waits until an entry is written, and the one before it, if that is still owed.
+    async fn settle(&self, entry: Handed) -> Result<(), Error> {
+        let owed = self.owed.lock().take().unwrap_or_default();
+        self.running.audit.settle([owed, entry]).await.map_err(|unwritten| unaudited(&unwritten))
     }
 }
 
 impl Record for Recorder {
     fn enter<'a>(&'a self, facts: &'a Facts) -> BoxFuture<'a, Result<(), Error>> {
-        Box::pin(self.write_enter(facts, ""))
+        let entry = self.hand_over_enter(facts, "");
+        if facts.only_reads() {
+            *self.owed.lock() = Some(entry);
+            return Box::pin(std::future::ready(Ok(())));
+        }
+        Box::pin(self.settle(entry))
     }
 }
 
@@ -101,12 +121,13 @@ impl Record for Recorder {
 struct Parts<'f> {
     headers: Vec<Header<'f>>,
     granting: Vec<Granting<'f>>,
-    address: String,
-    policies: Vec<String>,
+    address: &'f str,
+    policies: Cow<'f, [String]>,
 }
 
 impl<'f> Parts<'f> {
-    fn new(facts: &'f Facts, live: &Live) -> Self {
+    fn new(facts: &'f Facts, live: &Live, address: &'f OnceLock<String>) -> Self {
+        let remote = facts.request().remote;
         let rules = facts.decision().map(|decision| decision.rules.as_slice()).unwrap_or_default();
         let granting = rules.iter().map(|rule| Granting {
             name: &rule.policy,
@@ -119,7 +140,7 @@ impl<'f> Parts<'f> {
         Self {
             headers: headers(&facts.request().headers, live),
             granting: granting.collect(),
-            address: facts.request().remote.map(|(address, _)| address.to_string()).unwrap_or_default(),
+            address: address.get_or_init(|| remote.map(|(address, _)| address.to_string()).unwrap_or_default()),
             policies: facts.caller().map(|caller| caller.policies()).unwrap_or_default(),
         }
     }
@@ -133,7 +154,7 @@ impl<'f> Parts<'f> {
             client_token: token(facts),
             accessor: &caller.accessor,
             display_name: &caller.display_name,
-            policies: (&self.policies).into(),
+            policies: (&*self.policies).into(),
             token_policies: (&*caller.token_policies).into(),
             identity_policies: (&*caller.identity_policies).into(),
             no_default_policy: caller.no_default_policy,
@@ -165,7 +186,7 @@ impl<'f> Parts<'f> {
             namespace: Namespace { id: request.namespace.id(), path: request.namespace.path() },
             path: request.path.as_str(),
             data: Data { body: json(&request.body), unhashed: clear.into(), clear: &[] },
-            remote_address: &self.address,
+            remote_address: self.address,
             remote_port: request.remote.map_or(0, |(_, port)| port),
             wrap_ttl: request.wrap_ttl.map_or(0, |ttl| ttl.as_secs()),
             headers: &self.headers,
@@ -289,6 +310,15 @@ fn why(error: &Error) -> String {
     }
 }
 
+/// What becomes of a request that could not be written down.
+fn unaudited(unwritten: &Unwritten) -> Error {
+    if unwritten.is_closed() {
+        return Error::Sealed;
+    }
+    tracing::error!(%unwritten, "a request is refused because no audit device can write");
+    Error::Unaudited
+}
+
 /// An act that the server started by itself, for the audit log.
 pub(crate) struct Act<'a> {
     pub(crate) operation: &'static str,
@@ -378,13 +408,7 @@ impl Running {
     }
 
     async fn write_entry(&self, entry: &Entry<'_>) -> Result<(), Error> {
-        self.audit.record(entry).await.map_err(|unwritten| {
-            if unwritten.is_closed() {
-                return Error::Sealed;
-            }
-            tracing::error!(%unwritten, "a request is refused because no audit device can write");
-            Error::Unaudited
-        })
+        self.audit.record(entry).await.map_err(|unwritten| unaudited(&unwritten))
     }
 
     /// Writes an act of the server itself into the audit log. A log that cannot be written does not stop revocations.

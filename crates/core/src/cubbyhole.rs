@@ -14,7 +14,9 @@ impl Engine for Cubbyhole {
     fn routes() -> Routes<Self> {
         Routes::default()
             .on(Verb::List, "{path...}", "List the names at a path.", list)
+            .only_reads()
             .on(Verb::Read, "{path...}", "Read what was written at a path.", read)
+            .only_reads()
             .on(Verb::Write, "{path...}", "Write at a path.", write)
             .exists(exists)
             .on(Verb::Delete, "{path...}", "Delete what was written at a path.", delete)

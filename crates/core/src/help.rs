@@ -88,6 +88,7 @@ mod tests {
             open: false,
             sudo,
             existence: false,
+            only_reads: false,
             clear: &[],
             fields,
             types: Vec::new,

@@ -112,11 +112,11 @@ impl Core {
     }
 
     /// Answers a request below `/v1/`.
-    pub async fn handle(self: &Arc<Self>, request: Request) -> Reply {
+    pub async fn handle(&self, request: Arc<Request>) -> Reply {
         match self.running.load_full() {
             Some(running) => running.serve(request).await,
-            None if self.is_initialized() => Reply::refused(request.id, Error::Sealed),
-            None => Reply::refused(request.id, Error::Uninitialized),
+            None if self.is_initialized() => Reply::refused(Arc::clone(&request.id), Error::Sealed),
+            None => Reply::refused(Arc::clone(&request.id), Error::Uninitialized),
         }
     }
 

@@ -19,7 +19,7 @@ use crate::{
 const TRIES: usize = 32;
 
 impl Running {
-    pub(crate) async fn serve(self: &Arc<Self>, request: Request) -> Reply {
+    pub(crate) async fn serve(self: &Arc<Self>, request: Arc<Request>) -> Reply {
         let id = Arc::clone(&request.id);
         let _guest = self.guests.enter();
         let _underway = self.in_flight.enter(&request);
@@ -32,7 +32,7 @@ impl Running {
         };
         let outcome = recorder.leave(outcome).await;
         if let Some(token) = services.spent_token() {
-            self.end_spent(token).await;
+            Box::pin(self.end_spent(token)).await;
         }
         self.metrics.request(outcome.is_ok());
         Reply { id, outcome, headers: services.limit_headers() }
@@ -40,7 +40,7 @@ impl Running {
 
     async fn admit(
         self: &Arc<Self>,
-        request: Request,
+        request: Arc<Request>,
         services: &Arc<RequestServices>,
         recorder: &Recorder,
         tx: &Arc<Tx>,
@@ -71,7 +71,7 @@ impl Running {
                 Err(error) => {
                     tx.clear();
                     // A credential that was made for this try has no lease: it goes at once.
-                    services.abandon_intents().await;
+                    Box::pin(services.abandon_intents()).await;
                     if !matches!(error, Error::Conflict) {
                         return Err(admitted.refuse(error));
                     }
@@ -83,13 +83,24 @@ impl Running {
     }
 
     async fn attempt(self: &Arc<Self>, admitted: &Admitted, tx: &Arc<Tx>) -> Result<Box<Success>, Error> {
-        let mut answer = match admitted.facts().request().help {
-            true => help::answer(admitted.facts(), &self.settings.compatibility)?,
+        let facts = admitted.facts();
+        let mut answer = match facts.request().help {
+            true => help::answer(facts, &self.settings.compatibility)?,
             false => admitted.call(tx).await?,
         };
         let ended = answer.ends.take();
-        let success = self.grant(admitted.facts(), tx, answer).await?;
-        let success = wrapping::wrap(self, admitted.facts(), tx, success).await?;
+        let (lease, login) = (answer.lease.take(), answer.login.take());
+        let mut success = success(facts, answer);
+        // What few requests need is kept out of the memory that all of them take.
+        if let Some(lease) = lease {
+            Box::pin(self.lease(facts, tx, lease, &mut success)).await?;
+        }
+        if let Some(login) = login {
+            Box::pin(self.login(facts, tx, login, &mut success)).await?;
+        }
+        if let Some(ttl) = facts.request().wrap_ttl {
+            success = Box::pin(wrapping::wrap(self, facts, tx, ttl, success)).await?;
+        }
         let waiter = ended.map(|token| self.ending(token));
         if tx.commit().await?.is_some() && waiter.is_some() {
             self.leases.wake();
@@ -101,71 +112,72 @@ impl Running {
         Ok(success)
     }
 
-    /// Lease or token: what an answer asks for becomes part of the commit.
-    async fn grant(&self, facts: &Facts, tx: &Arc<Tx>, answer: Answer) -> Result<Box<Success>, Error> {
-        let mut success = Box::new(Success {
-            content: content(answer.body),
-            status: answer.status,
-            warnings: answer.warnings,
-            auth: answer.auth,
-            wrap_info: answer.wrap_info.map(|info| *info),
-            flat: answer.flat,
-            headers: answer.headers,
-            mount_type: facts.mount().map_or("", |mount| mount.kind),
-            ..Success::default()
-        });
-        if let Some((id, left, renewable)) = answer.renewed {
-            success.lease_id = id.to_string();
-            success.lease_duration = left.as_secs();
-            success.renewable = renewable;
+    /// The lease that an answer asks for becomes part of the commit.
+    async fn lease(
+        &self,
+        facts: &Facts,
+        tx: &Arc<Tx>,
+        grant: gate::LeaseGrant,
+        success: &mut Success,
+    ) -> Result<(), Error> {
+        let mount = facts.mount().ok_or_else(|| Error::internal("a lease was granted without a mount"))?;
+        let caller = facts.caller();
+        let batch = |caller: &&Arc<gate::Caller>| caller.accessor.is_empty();
+        let owned = leases::Ownership {
+            mount,
+            path: facts.request().path.as_str(),
+            owner: caller.filter(|caller| !batch(caller)).map(|caller| caller.id.clone()),
+            owner_expires: caller.filter(batch).and_then(|caller| caller.expires),
+        };
+        if let Some(owner) = &owned.owner {
+            self.tokens.hold(tx, owner).await?;
         }
-        if let Some(grant) = answer.lease {
-            let mount = facts.mount().ok_or_else(|| Error::internal("a lease was granted without a mount"))?;
-            let caller = facts.caller();
-            let batch = |caller: &&Arc<gate::Caller>| caller.accessor.is_empty();
-            let owned = leases::Ownership {
-                mount,
-                path: facts.request().path.as_str(),
-                owner: caller.filter(|caller| !batch(caller)).map(|caller| caller.id.clone()),
-                owner_expires: caller.filter(batch).and_then(|caller| caller.expires),
-            };
-            if let Some(owner) = &owned.owner {
-                self.tokens.hold(tx, owner).await?;
-            }
-            let granted = self.leases.grant(tx, owned, grant).await?;
-            success.lease_id = granted.id.to_string();
-            success.renewable = granted.renewable;
-            success.lease_duration = granted.duration.as_secs();
-            success.warnings.extend(granted.warnings);
-        }
-        if let Some(login) = answer.login {
-            let mount = facts.mount().ok_or_else(|| Error::internal("a login came without a mount"))?;
-            let (auth, warnings) = self.login(mount, facts.request(), tx, login).await?;
-            success.auth = Some(Box::new(auth));
-            success.warnings.extend(warnings);
-        }
-        Ok(success)
+        let granted = self.leases.grant(tx, owned, grant).await?;
+        success.lease_id = granted.id.to_string();
+        success.renewable = granted.renewable;
+        success.lease_duration = granted.duration.as_secs();
+        success.warnings.extend(granted.warnings);
+        Ok(())
     }
 
-    async fn login(
-        &self,
-        mount: &gate::MountInfo,
-        request: &Request,
-        tx: &Tx,
-        login: gate::Login,
-    ) -> Result<(api::Auth, Vec<String>), Error> {
+    /// The token that an answer asks for becomes part of the commit.
+    async fn login(&self, facts: &Facts, tx: &Tx, login: gate::Login, success: &mut Success) -> Result<(), Error> {
+        let mount = facts.mount().ok_or_else(|| Error::internal("a login came without a mount"))?;
         let entity = match login.alias.as_str() {
             "" => None,
             alias => Some(identity::login(tx, &self.clock, mount, alias, &login.metadata).await?),
         };
-        let (mut new, warnings) = self.tokens.for_login(mount, request.path.as_str(), login)?;
+        let (mut new, warnings) = self.tokens.for_login(mount, facts.request().path.as_str(), login)?;
         if let Some(entity) = entity {
             new.entity_id = entity.id;
             new.identity_policies = entity.policies;
         }
         let issued = self.tokens.issue(tx, new).await?;
-        Ok((self.tokens.auth(&issued), warnings))
+        success.auth = Some(Box::new(self.tokens.auth(&issued)));
+        success.warnings.extend(warnings);
+        Ok(())
     }
+}
+
+/// What an answer says by itself.
+fn success(facts: &Facts, answer: Answer) -> Box<Success> {
+    let (lease_id, left, renewable) = match answer.renewed {
+        Some((id, left, renewable)) => (id.to_string(), left, renewable),
+        None => (String::new(), Duration::ZERO, false),
+    };
+    Box::new(Success {
+        content: content(answer.body),
+        status: answer.status,
+        lease_id,
+        renewable,
+        lease_duration: left.as_secs(),
+        warnings: answer.warnings,
+        auth: answer.auth,
+        wrap_info: answer.wrap_info.map(|info| *info),
+        mount_type: facts.mount().map_or("", |mount| mount.kind),
+        flat: answer.flat,
+        headers: answer.headers,
+    })
 }
 
 /// How long a revocation is waited for.

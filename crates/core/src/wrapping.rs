@@ -29,14 +29,14 @@ pub(crate) fn info_key(token: &TokenId) -> Key {
     Key::from(format!("{}wrapinfo", tokens::private_prefix(token)))
 }
 
-/// Wraps a reply if the caller asked for it and there is something to wrap.
+/// Wraps a reply, as the caller asked for, if there is something to wrap.
 pub(crate) async fn wrap(
     running: &Running,
     facts: &Facts,
     tx: &Tx,
+    ttl: Duration,
     success: Box<Success>,
 ) -> Result<Box<Success>, Error> {
-    let Some(ttl) = facts.request().wrap_ttl else { return Ok(success) };
     let nothing = matches!(success.content, Content::Empty) && success.auth.is_none();
     let endless = matches!(success.content, Content::Stream(_));
     let failed = success.status.is_some_and(|status| status >= 400);

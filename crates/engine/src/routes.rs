@@ -42,8 +42,18 @@ impl<E: Engine> Routes<E> {
     ) -> Self {
         let handler = Arc::new(handler);
         let (fields, types) = (handler.fields(), handler.types());
-        let info =
-            RouteInfo { verb, pattern, summary, open: false, sudo: false, existence: false, clear: &[], fields, types };
+        let info = RouteInfo {
+            verb,
+            pattern,
+            summary,
+            open: false,
+            sudo: false,
+            existence: false,
+            only_reads: false,
+            clear: &[],
+            fields,
+            types,
+        };
         let captures = handler.captures();
         let handler: Erased<E, Answer> = Arc::new(move |engine, call| handler.answer(engine, call));
         self.entries.push(Entry { info, captures, handler, exists: None });
@@ -59,6 +69,14 @@ impl<E: Engine> Routes<E> {
     /// The route just added needs the `sudo` capability.
     pub fn sudo(mut self) -> Self {
         self.last(|entry| entry.info.sudo = true);
+        self
+    }
+
+    /// The route just added only reads what is stored: its handler writes nothing, makes no intent and reaches nothing
+    /// outside. It is then called before its first audit entry is written for good, and what it answers is held back
+    /// until both entries are. What it writes all the same is refused.
+    pub fn only_reads(mut self) -> Self {
+        self.last(|entry| entry.info.only_reads = true);
         self
     }
 
@@ -197,6 +215,8 @@ pub(crate) fn open<E: Engine>(opening: Opening) -> Arc<dyn Backend> {
 pub fn backend<E: Engine>(engine: E) -> Arc<dyn Backend> {
     let entries = E::routes().entries;
     let infos = entries.iter().map(|entry| entry.info.clone()).collect();
+    let reads = |entry: &Entry<E>| matches!(entry.info.verb, Verb::List | Verb::Read);
+    debug_assert!(entries.iter().all(|entry| !entry.info.only_reads || reads(entry)));
     debug_assert!(entries.iter().all(|entry| entry.captures == entry.info.pattern.matches('{').count()));
     Arc::new(Table { engine: Arc::new(engine), entries, infos })
 }
@@ -217,8 +237,8 @@ impl<E: Engine> Backend for Table<E> {
             }
             let Some(captures) = input::fit(info.pattern, path) else { continue };
             if info.verb == verb {
-                let RouteInfo { open, sudo, existence, clear, .. } = *info;
-                return Matched::Found(Endpoint { index, open, sudo, existence, clear, captures });
+                let RouteInfo { open, sudo, existence, only_reads, clear, .. } = *info;
+                return Matched::Found(Endpoint { index, open, sudo, existence, only_reads, clear, captures });
             }
             found = Matched::OtherVerb;
         }

@@ -207,7 +207,7 @@ impl Mounted {
         let tx = Tx::new(Arc::clone(&self.shared.store));
         let request = self.request(remote, verb, path, body)?;
         let admitted = async {
-            let routed = request.route(&rooms)?;
+            let routed = Arc::new(request).route(&rooms)?;
             let limited = routed.limit(&gate::Unlimited, &tx).await?;
             limited.authenticate(&rooms).await?.authorise(&rooms, &tx).await?.enter(&rooms).await
         };

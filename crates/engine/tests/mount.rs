@@ -37,6 +37,7 @@ impl Engine for Counter {
             .on(Verb::Read, "creds/{name}", "Lend a number.", lend)
             .on(Verb::Write, "plan/{name}", "Count on a schedule.", plan)
             .on(Verb::Read, "count/{name}", "Show a counter.", read)
+            .only_reads()
             .on(Verb::Write, "count/{name}", "Move a counter.", step)
     }
 
@@ -81,6 +82,40 @@ async fn read(cx: Cx<Counter>, name: Name) -> Result<Option<Data<Value>>, Error>
     Ok(cx.view().get_json::<u64>(name.as_str()).await?.map(|count| Data(json!({ "count": count }))))
 }
 
+/// Says of its routes that they only read.
+struct Liar;
+
+impl Engine for Liar {
+    fn open(_: Opening) -> Self {
+        Self
+    }
+
+    fn routes() -> Routes<Self> {
+        Routes::default()
+            .on(Verb::Read, "late/{name}", "Write, and leave the commit to the request.", late)
+            .only_reads()
+            .on(Verb::Read, "early/{name}", "Write, and commit at once.", early)
+            .only_reads()
+            .on(Verb::Read, "shown/{name}", "What was written.", shown)
+            .only_reads()
+    }
+}
+
+async fn late(cx: Cx<Liar>, name: Name) -> Result<Done, Error> {
+    cx.view().put_json(name.as_str(), &1)?;
+    Ok(Done)
+}
+
+async fn early(cx: Cx<Liar>, name: Name) -> Result<Done, Error> {
+    cx.view().put_json(name.as_str(), &1)?;
+    cx.checkpoint().await?;
+    Ok(Done)
+}
+
+async fn shown(cx: Cx<Liar>, name: Name) -> Result<Option<Data<u64>>, Error> {
+    Ok(cx.view().get_json(name.as_str()).await?.map(Data))
+}
+
 async fn step(cx: Cx<Counter>, name: Name, step: Step) -> Result<Done, Error> {
     let count: u64 = cx.view().get_json(name.as_str()).await?.unwrap_or_default();
     let count = count.checked_add(step.by.0).ok_or_else(|| Error::invalid("by: the counter is full"))?;
@@ -103,6 +138,16 @@ async fn joined_requests_conflict_and_none_is_lost() {
     assert!(mount.conflicts() > 0);
     assert_eq!(mount.reopened().read("count/a").await.unwrap().data["count"], 20);
     assert!(matches!(mount.read("count/b").await, Err(Error::NotFound)));
+}
+
+/// Such a route is called before its audit entry is written for good.
+#[tokio::test]
+async fn a_route_that_says_it_only_reads_cannot_write() {
+    let mount = Mounted::new(Kind::secret::<Liar>("liar", "Lies."));
+    for path in ["late/a", "early/a"] {
+        assert!(matches!(mount.read(path).await, Err(Error::Internal(_))), "{path}");
+        assert!(matches!(mount.read("shown/a").await, Err(Error::NotFound)), "{path}");
+    }
 }
 
 #[tokio::test]

@@ -57,6 +57,8 @@ pub struct RouteInfo {
     pub sudo: bool,
     /// Whether writes are told apart into create and update.
     pub existence: bool,
+    /// Whether it only reads what is stored: it writes nothing and reaches nothing outside.
+    pub only_reads: bool,
     /// Top-level keys of the reply that the audit log keeps in clear: issued names, never values.
     pub clear: &'static [&'static str],
     /// The fields of the input, where a struct describes it.
@@ -97,10 +99,27 @@ pub struct Endpoint {
     pub sudo: bool,
     /// Tells create from update.
     pub existence: bool,
+    /// Only reads what is stored: writes nothing and reaches nothing outside.
+    pub only_reads: bool,
     /// Keys of the reply that the audit log keeps in clear.
     pub clear: &'static [&'static str],
     /// The captured parts of the path, in the order of the pattern.
     pub captures: Arc<[String]>,
+}
+
+impl Endpoint {
+    /// The route of a request that has none; policies are asked about it all the same.
+    pub(crate) fn nothing() -> Self {
+        Self {
+            index: usize::MAX,
+            open: false,
+            sudo: false,
+            existence: false,
+            only_reads: false,
+            clear: &[],
+            captures: Arc::new([]),
+        }
+    }
 }
 
 /// What a path and verb lead to.

@@ -1,6 +1,6 @@
 //! Who is asking.
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use clock::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -69,13 +69,16 @@ pub struct Caller {
 
 impl Caller {
     /// All policies in force: the token's own, then those of the identity, without repetition.
-    pub fn policies(&self) -> Vec<String> {
+    pub fn policies(&self) -> Cow<'_, [String]> {
+        if self.identity_policies.is_empty() {
+            return Cow::Borrowed(&self.token_policies);
+        }
         let mut all = self.token_policies.to_vec();
         for policy in &*self.identity_policies {
             if !all.contains(policy) {
                 all.push(policy.clone());
             }
         }
-        all
+        Cow::Owned(all)
     }
 }

@@ -50,6 +50,14 @@ impl Facts {
         verbs.into_iter().filter_map(route).collect()
     }
 
+    /// Whether to answer it is only to read what is stored, so that nothing has happened as long as no reply is sent.
+    pub fn only_reads(&self) -> bool {
+        let request = &self.request;
+        let route = self.endpoint.as_ref().is_some_and(|endpoint| endpoint.only_reads);
+        // To wrap the reply is to write.
+        route && request.wrap_ttl.is_none() && !request.help
+    }
+
     /// Who asks, once authenticated.
     pub fn caller(&self) -> Option<&Arc<Caller>> {
         self.caller.as_ref()
@@ -176,7 +184,8 @@ pub trait Authorise: Sync {
 
 /// Writes a request into the audit log.
 pub trait Record: Sync {
-    /// Returns once the entry is written; an error means that it is not.
+    /// Returns once the entry is written, or, for a request that [only reads](Facts::only_reads), once it has its place
+    /// in the log; its second entry then waits for both. An error means that it is not written.
     fn enter<'a>(&'a self, facts: &'a Facts) -> BoxFuture<'a, Result<(), Error>>;
 }
 
@@ -196,16 +205,16 @@ pub struct Authenticated(Box<Facts>);
 #[derive(Debug)]
 pub struct Permitted(Box<Facts>);
 
-/// A permitted request that stands in the audit log: the only kind that an engine sees.
+/// A permitted request that stands in the audit log, or has its place there: the only kind that an engine sees.
 #[derive(Debug)]
 pub struct Admitted(Box<Facts>);
 
 impl Request {
     /// Finds the mount and the route. An unknown path or verb is not refused yet: who may not know what exists is
     /// refused in a later room, by [`Permitted::enter`].
-    pub fn route(self, router: &impl Route) -> Result<Routed, Refused> {
+    pub fn route(self: Arc<Self>, router: &impl Route) -> Result<Routed, Refused> {
         let mut facts = Box::new(Facts {
-            request: Arc::new(self),
+            request: self,
             mount: None,
             endpoint: None,
             caller: None,
@@ -274,17 +283,16 @@ impl Authenticated {
             Err(error) => return Err(Refused { facts: self.0, error, entered: false }),
         };
         self.0.operation = Some(operation);
-        let nothing = Endpoint {
-            index: usize::MAX,
-            open: false,
-            sudo: false,
-            existence: false,
-            clear: &[],
-            captures: Arc::new([]),
-        };
         let facts = &mut self.0;
         if let Some(caller) = &facts.caller {
-            let endpoint = facts.endpoint.as_ref().unwrap_or(&nothing);
+            let nothing;
+            let endpoint = match &facts.endpoint {
+                Some(endpoint) => endpoint,
+                None => {
+                    nothing = Endpoint::nothing();
+                    &nothing
+                }
+            };
             match policies.decide(caller, operation, endpoint, &facts.request).await {
                 Ok(decision) => {
                     let refusal = (!decision.allowed).then(|| crate::Refusal::Policy(decision.reason.clone()));
@@ -353,6 +361,10 @@ impl Admitted {
         let Some((target, endpoint)) = facts.mount.as_ref().zip(facts.endpoint.as_ref()) else {
             return Err(Error::internal("a request was admitted without a route"));
         };
+        if facts.only_reads() {
+            // Its first entry may not be written yet.
+            tx.forbid_writes();
+        }
         target.backend.call(call(facts, target, endpoint.clone(), tx)).await
     }
 

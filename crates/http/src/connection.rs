@@ -25,7 +25,7 @@ use tokio::{
 
 use crate::{
     ListenerConfig,
-    exchange::Exchange,
+    exchange::{Connected, Exchange},
     serve::{Alive, Phase},
 };
 
@@ -37,11 +37,12 @@ where
     let activity = Arc::new(Activity::new(http2));
     let io = TokioIo::new(Watched { stream, activity: Arc::clone(&activity) });
     let (shared, watched) = (Arc::clone(&exchange), Arc::clone(&activity));
+    let connected = Arc::new(Connected::new(peer, alive));
     let service = service_fn(move |request: Request<Incoming>| {
-        let (exchange, alive) = (Arc::clone(&shared), alive.clone());
+        let (exchange, connected) = (Arc::clone(&shared), Arc::clone(&connected));
         let busy = Busy::new(Arc::clone(&watched));
         async move {
-            let mut response = exchange.answer(peer, request, &alive).await;
+            let mut response = exchange.answer(&connected, request).await;
             response.body_mut().hold(busy);
             Ok::<_, std::convert::Infallible>(response)
         }

@@ -4,7 +4,7 @@ use std::{
     any::Any,
     net::SocketAddr,
     panic::AssertUnwindSafe,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -14,8 +14,12 @@ use futures::FutureExt;
 use gate::{Error, RequestId};
 use http::{Method, Request, Response, request::Parts};
 use hyper::body::Incoming;
+use parking_lot::Mutex;
 use strongroom_core::Core;
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::watch,
+    time::{Instant, Sleep},
+};
 
 use crate::{
     ListenerConfig, body,
@@ -37,18 +41,13 @@ pub(crate) struct Exchange {
 
 impl Exchange {
     /// Answers a request, whatever happens.
-    pub(crate) async fn answer(
-        &self,
-        peer: SocketAddr,
-        request: Request<Incoming>,
-        alive: &Alive,
-    ) -> Response<ReplyBody> {
+    pub(crate) async fn answer(&self, from: &Connected, request: Request<Incoming>) -> Response<ReplyBody> {
         let id = id::make_request_id();
         let head = request.method() == Method::HEAD;
         let cross = Cross::judge(&self.core, request.method(), request.headers());
         tracing::debug!(%id, method = %request.method(), path = request.uri().path(), "request");
         let answered = match &cross {
-            Cross::Own | Cross::Allowed(_) => self.carry(peer, request, &id, alive).await,
+            Cross::Own | Cross::Allowed(_) => self.carry(from, request, &id).await,
             Cross::Asks(told) => Ok(reply::told(&id, told)),
             Cross::Refused => Err(Fault::Origin),
             Cross::NoMethod => Err(Error::Unsupported.into()),
@@ -62,10 +61,12 @@ impl Exchange {
         if head {
             reply::without_body(&mut response);
         }
-        let mut phase = self.phase.clone();
-        response.body_mut().end_with(async move {
-            // An error means that the listener is gone, which is an end too.
-            let _ = phase.wait_for(|phase| *phase != Phase::Open).await;
+        response.body_mut().end_with(|| {
+            let mut phase = self.phase.clone();
+            async move {
+                // An error means that the listener is gone, which is an end too.
+                let _ = phase.wait_for(|phase| *phase != Phase::Open).await;
+            }
         });
         response
     }
@@ -80,32 +81,31 @@ impl Exchange {
 
     async fn carry(
         &self,
-        peer: SocketAddr,
+        from: &Connected,
         request: Request<Incoming>,
         id: &RequestId,
-        alive: &Alive,
     ) -> Result<Response<ReplyBody>, Fault> {
         let most = self.config.max_request_duration;
-        let deadline = Instant::now() + most;
+        let mut deadline = from.deadline(most);
         let (parts, incoming) = request.into_parts();
-        let asked = match self.read(peer, &parts, incoming, id, deadline).await {
+        let asked = match self.read(from.peer, &parts, incoming, id, &mut deadline).await {
             Ok(Some(asked)) => asked,
             Ok(None) => return Ok(reply::root(id, self.core.ui_headers())),
             Err(fault) => {
-                if let Some(misread) = request::misread(&parts, peer, id) {
-                    self.core.turn_away(misread, &fault.text(id).unwrap_or_default()).await?;
+                if let Some(misread) = request::misread(&parts, from.peer, id) {
+                    Box::pin(self.core.turn_away(misread, &fault.text(id).unwrap_or_default())).await?;
                 }
                 return Err(fault);
             }
         };
         let core = Arc::clone(&self.core);
-        let carried = Carried::new(Arc::clone(id), alive.clone(), most, async move {
+        let carried = Carried::new(Arc::clone(id), from.alive.clone(), most, async move {
             match asked {
                 Asked::Api(request) => core.handle(request).await,
-                Asked::Bare(request) => core.bare(request).await,
+                Asked::Bare(request) => Box::pin(core.bare(request)).await,
             }
         });
-        let mut reply = tokio::time::timeout_at(deadline, carried).await.map_err(|_| Fault::SlowAnswer(most))??;
+        let mut reply = deadline.hold(carried).await.ok_or(Fault::SlowAnswer(most))??;
         let headers = reply.take_headers();
         let (_, outcome) = reply.into_parts();
         let mut response = match outcome {
@@ -123,13 +123,67 @@ impl Exchange {
         parts: &Parts,
         incoming: Incoming,
         id: &RequestId,
-        deadline: Instant,
+        deadline: &mut Deadline<'_>,
     ) -> Result<Option<Asked>, Fault> {
         let head = Head::parse(parts, peer, &self.config)?;
-        let body = tokio::time::timeout_at(deadline, body::read(incoming, self.config.max_request_size, &self.room));
-        let body = body.await.map_err(|_| Fault::SlowBody(self.config.max_request_duration))??;
+        let body = deadline.hold(body::read(incoming, self.config.max_request_size, &self.room)).await;
+        let body = body.ok_or(Fault::SlowBody(self.config.max_request_duration))??;
         let Some(head) = head else { return Ok(None) };
         Ok(Some(head.with(body, id, self.core.clock().now(), &self.config.json)?))
+    }
+}
+
+/// What the requests of one connection share.
+pub(crate) struct Connected {
+    peer: SocketAddr,
+    alive: Alive,
+    /// The timer of the last request: to move one that is set costs less than to make one.
+    timer: Mutex<Option<Pin<Box<Sleep>>>>,
+}
+
+impl Connected {
+    pub(crate) fn new(peer: SocketAddr, alive: Alive) -> Self {
+        Self { peer, alive, timer: Mutex::default() }
+    }
+
+    fn deadline(&self, most: Duration) -> Deadline<'_> {
+        let end = Instant::now() + most;
+        let timer = match self.timer.lock().take() {
+            Some(mut timer) => {
+                timer.as_mut().reset(end);
+                timer
+            }
+            None => Box::pin(tokio::time::sleep_until(end)),
+        };
+        Deadline { timer: Some(timer), of: self }
+    }
+}
+
+/// When a request must be answered.
+struct Deadline<'c> {
+    timer: Option<Pin<Box<Sleep>>>,
+    of: &'c Connected,
+}
+
+impl Deadline<'_> {
+    /// What comes of `work`, or `None` if that takes too long.
+    async fn hold<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = pin!(work);
+        std::future::poll_fn(|cx| match work.as_mut().poll(cx) {
+            Poll::Ready(done) => Poll::Ready(Some(done)),
+            Poll::Pending => match &mut self.timer {
+                Some(timer) => timer.as_mut().poll(cx).map(|()| None),
+                None => Poll::Pending,
+            },
+        })
+        .await
+    }
+}
+
+impl Drop for Deadline<'_> {
+    fn drop(&mut self) {
+        // Several requests at once, as over HTTP/2, leave one timer behind.
+        *self.of.timer.lock() = self.timer.take();
     }
 }
 

@@ -37,11 +37,11 @@ impl ReplyBody {
         self.busy = Some(busy);
     }
 
-    /// Ends an endless body as soon as `end` is ready.
-    pub(crate) fn end_with(&mut self, end: impl Future<Output = ()> + Send + 'static) {
+    /// Ends an endless body as soon as what `end` makes is ready.
+    pub(crate) fn end_with<F: Future<Output = ()> + Send + 'static>(&mut self, end: impl FnOnce() -> F) {
         if let Rest::Frames(frames) = &mut self.rest {
             let all = std::mem::replace(frames, Box::pin(futures::stream::empty()));
-            *frames = Box::pin(all.take_until(Box::pin(end)));
+            *frames = Box::pin(all.take_until(Box::pin(end())));
         }
     }
 }

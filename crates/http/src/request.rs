@@ -25,7 +25,7 @@ use crate::{
 /// What a request turned out to be.
 pub(crate) enum Asked {
     /// A request for the pipeline.
-    Api(Request),
+    Api(Arc<Request>),
     /// A request for a route that answers outside the pipeline.
     Bare(Bare),
 }
@@ -95,7 +95,7 @@ impl Head {
             let (path, remote, redact) = (path.to_owned(), Some(self.remote), self.open_routes.redact);
             return Ok(Asked::Bare(Bare { id, verb: self.verb, path, query: self.query, body, remote, redact }));
         }
-        Ok(Asked::Api(Request {
+        Ok(Asked::Api(Arc::new(Request {
             id,
             verb: self.verb,
             namespace: self.namespace,
@@ -108,7 +108,7 @@ impl Head {
             headers: self.headers,
             help: self.help,
             received,
-        }))
+        })))
     }
 }
 

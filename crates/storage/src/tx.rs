@@ -27,6 +27,8 @@ pub struct Tx {
 struct Work {
     reads: BTreeMap<Key, Option<Revision>>,
     writes: BTreeMap<Key, Option<Bytes>>,
+    /// Whether a commit with writes is refused.
+    only_reads: bool,
 }
 
 impl Tx {
@@ -47,6 +49,10 @@ impl Tx {
         }
         let entry = self.store.get(key).await?;
         let mut work = self.work.lock();
+        if work.only_reads {
+            // There will be no commit that could expect anything.
+            return Ok(entry.map(|entry| entry.value));
+        }
         // The first read stands: a second one that differs must not hide the change.
         if let btree_map::Entry::Vacant(first) = work.reads.entry(key.clone()) {
             first.insert(entry.as_ref().map(|entry| entry.revision));
@@ -105,12 +111,20 @@ impl Tx {
         self.work.lock().writes.is_empty()
     }
 
+    /// Refuses to commit writes from now on: who holds it has said that it only reads.
+    pub fn forbid_writes(&self) {
+        self.work.lock().only_reads = true;
+    }
+
     /// Makes everything written visible and durable at once. Without writes this does nothing and gives `None`.
     /// Afterwards the unit of work is empty.
     pub async fn commit(&self) -> Result<Option<Revision>, CommitError> {
-        let work = std::mem::take(&mut *self.work.lock());
+        let work = self.take();
         if work.writes.is_empty() {
             return Ok(None);
+        }
+        if work.only_reads {
+            return Err(Error::Damaged("a unit of work that was only to read has written".to_owned()).into());
         }
         let batch = Batch { expect: work.reads.into_iter().collect(), writes: work.writes.into_iter().collect() };
         self.store.commit(batch).await.map(Some)
@@ -118,7 +132,13 @@ impl Tx {
 
     /// Forgets everything read and written, before another try.
     pub fn clear(&self) {
-        *self.work.lock() = Work::default();
+        drop(self.take());
+    }
+
+    fn take(&self) -> Work {
+        let mut work = self.work.lock();
+        let only_reads = work.only_reads;
+        std::mem::replace(&mut *work, Work { only_reads, ..Work::default() })
     }
 
     /// The part of the store below `prefix`.
@@ -188,7 +208,7 @@ impl View {
 
     /// The full key of a relative path.
     pub fn key(&self, path: &str) -> Key {
-        Key::from(format!("{}{path}", self.prefix))
+        Key::join([&self.prefix, path])
     }
 
     /// The value at `path`.

@@ -48,6 +48,21 @@ async fn reads_see_own_writes_and_others_do_not() {
 }
 
 #[tokio::test]
+async fn who_said_to_only_read_cannot_commit_a_write() {
+    let store = filled(&["a"]).await;
+    let tx = Tx::new(store.clone());
+    tx.forbid_writes();
+    assert_eq!(tx.get(&Key::new("a")).await.unwrap().unwrap(), "a");
+    assert_eq!(tx.commit().await.unwrap(), None);
+    tx.put(Key::new("b"), Bytes::new());
+    assert!(matches!(tx.commit().await, Err(CommitError::Store(Error::Damaged(_)))));
+    tx.clear();
+    tx.delete(Key::new("a"));
+    assert!(tx.commit().await.is_err(), "another try may not either");
+    assert!(store.get(&Key::new("a")).await.unwrap().is_some() && store.get(&Key::new("b")).await.unwrap().is_none());
+}
+
+#[tokio::test]
 async fn scans_merge_what_is_stored_with_what_is_written() {
     let tx = Tx::new(filled(&["p/b", "p/d", "p/f", "q"]).await);
     tx.put(Key::new("p/a"), Bytes::new());

@@ -20,7 +20,9 @@ impl Engine for Kv1 {
     fn routes() -> Routes<Self> {
         Routes::default()
             .on(Verb::List, "{path...}", "List the names in a folder.", list)
+            .only_reads()
             .on(Verb::Read, "{path...}", "Read a secret.", read)
+            .only_reads()
             .on(Verb::Write, "{path...}", "Write a secret.", write)
             .exists(exists)
             .on(Verb::Delete, "{path...}", "Delete a secret.", delete)

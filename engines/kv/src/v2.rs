@@ -41,6 +41,7 @@ impl Engine for Kv2 {
     fn routes() -> Routes<Self> {
         let routes = Routes::default()
             .on(Verb::Read, "data/{path...}", "Read a version of a secret; the current one unless told.", data::read)
+            .only_reads()
             .on(Verb::Write, "data/{path...}", "Write a new version of a secret.", data::write)
             .exists(metadata::exists)
             .on(Verb::Patch, "data/{path...}", "Write a new version that is the current one, changed.", data::patch)
@@ -51,7 +52,9 @@ impl Engine for Kv2 {
                 versions::delete_current,
             )
             .on(Verb::Read, "metadata/{path...}", "Show a secret's settings and versions.", metadata::read)
+            .only_reads()
             .on(Verb::List, "metadata/{path...}", "List the names in a folder.", metadata::list)
+            .only_reads()
             .on(Verb::Write, "metadata/{path...}", "Change a secret's settings.", metadata::write)
             .exists(metadata::exists)
             .on(Verb::Patch, "metadata/{path...}", "Change some of a secret's settings.", metadata::patch)
@@ -60,9 +63,11 @@ impl Engine for Kv2 {
             .on(Verb::Write, "undelete/{path...}", "Bring deleted versions back.", versions::undelete)
             .on(Verb::Write, "destroy/{path...}", "Remove the values of versions for good.", versions::destroy)
             .on(Verb::Read, "subkeys/{path...}", "Show the names in a secret without their values.", subkeys::read)
+            .only_reads()
             .on(Verb::List, "search/{path...}", "Find secrets below a folder by name and metadata.", search::search)
             .on(Verb::Read, "search/{path...}", "Find secrets below a folder by name and metadata.", search::search)
             .on(Verb::Read, "config", "Show the settings of the mount.", config::read)
+            .only_reads()
             .on(Verb::Write, "config", "Change the settings of the mount.", config::write);
         invalid::add(rotation::add(routes))
     }

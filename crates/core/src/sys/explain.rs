@@ -127,7 +127,7 @@ async fn subject(cx: &Cx<System>, running: &Running, question: &Question) -> Res
         return Ok((all(&record), record.entity_id.to_string()));
     }
     let caller = cx.holder()?;
-    Ok((caller.policies(), caller.entity_id.to_string()))
+    Ok((caller.policies().into_owned(), caller.entity_id.to_string()))
 }
 
 /// The mount of a path, and whether its route asks for `sudo` too.

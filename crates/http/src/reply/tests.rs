@@ -108,11 +108,11 @@ async fn bare_raw_and_streamed_bodies_have_no_envelope() {
     let frames: gate::Frames =
         Box::pin(futures::stream::iter([Bytes::from_static(b"a\n"), Bytes::from_static(b"b\n")]));
     let mut stream = content(Content::Stream(frames.into()));
-    stream.body_mut().end_with(std::future::pending());
+    stream.body_mut().end_with(std::future::pending);
     assert_eq!(text(stream).await, "a\nb\n");
     let endless: gate::Frames = Box::pin(futures::stream::repeat(Bytes::from_static(b"a\n")));
     let mut stream = content(Content::Stream(endless.into()));
-    stream.body_mut().end_with(std::future::ready(()));
+    stream.body_mut().end_with(|| std::future::ready(()));
     assert_eq!(text(stream).await, "");
 }
 
