@@ -18,11 +18,12 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use clock::{Clock, Timestamp};
+use clock::{Alarm, Clock, Timestamp};
 use futures::{
     FutureExt as _,
     future::{self, Either},
 };
+use parking_lot::Mutex;
 
 use self::slot::Slot;
 use crate::{
@@ -41,6 +42,8 @@ pub struct Broker {
     closed: AtomicBool,
     clock: Clock,
     settings: Settings,
+    /// Deadlines that are not in use.
+    alarms: Mutex<Vec<Alarm>>,
 }
 
 /// How long devices are waited for.
@@ -107,7 +110,8 @@ impl Unwritten {
 impl Broker {
     /// A broker without devices: it lets everything through.
     pub fn new(clock: Clock, settings: Settings) -> Self {
-        Self { slots: ArcSwap::default(), closed: AtomicBool::new(false), clock, settings }
+        let alarms = Mutex::default();
+        Self { slots: ArcSwap::default(), closed: AtomicBool::new(false), clock, settings, alarms }
     }
 
     /// Adds `device` at `path`. A test entry is written first, unless the options say `skip_test`; if that fails, or
@@ -166,6 +170,9 @@ impl Broker {
 
     /// Waits until every healthy device has each of the entries. Fails if one of them was taken by none.
     pub async fn settle<const N: usize>(&self, mut entries: [Handed; N]) -> Result<(), Unwritten> {
+        if entries.iter().all(|entry| entry.pending.is_empty() && entry.taken) {
+            return Ok(());
+        }
         let mut faults = Vec::new();
         let all = future::poll_fn(|cx| {
             let mut waits = false;
@@ -175,14 +182,16 @@ impl Broker {
             }
             if waits { Poll::Pending } else { Poll::Ready(()) }
         });
-        let late =
-            matches!(future::select(all, pin!(self.clock.sleep(self.settings.deadline))).await, Either::Right(_));
+        let mut deadline = self.deadline();
+        let late = matches!(future::select(all, &mut deadline).await, Either::Right(_));
         if late {
             for Pending { slot, written } in entries.iter_mut().flat_map(|entry| entry.pending.drain(..)) {
                 let error = Error::Slow(self.settings.deadline);
                 faults.push((slot.path.clone(), error.clone()));
                 slot::bypass(&slot, error, Some(written), &self.clock, self.settings.retry);
             }
+        } else {
+            self.put_back(deadline);
         }
         if entries.iter().all(|entry| entry.taken) { Ok(()) } else { Err(Unwritten { faults }) }
     }
@@ -233,6 +242,24 @@ impl Broker {
             async move { done.await.err().map(|error| (slot.path.clone(), error)) }
         });
         future::join_all(acts).await.into_iter().flatten().collect()
+    }
+
+    fn deadline(&self) -> Alarm {
+        let kept = self.alarms.lock().pop();
+        match kept {
+            Some(mut alarm) => {
+                alarm.restart(self.settings.deadline);
+                alarm
+            }
+            None => self.clock.alarm(self.settings.deadline),
+        }
+    }
+
+    fn put_back(&self, deadline: Alarm) {
+        let mut alarms = self.alarms.lock();
+        if alarms.len() < KEPT_ALARMS {
+            alarms.push(deadline);
+        }
     }
 
     /// Asks the devices that have the entry in hand what became of it.
@@ -312,6 +339,8 @@ thread_local! {
     static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
+/// How many deadlines are kept for the next entries.
+const KEPT_ALARMS: usize = 256;
 /// How much of the room for a long line is kept.
 const KEPT_LINE: usize = 64 << 10;
 

@@ -8,6 +8,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{Arc, atomic::AtomicU64, atomic::Ordering},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -41,6 +42,19 @@ impl Clock {
         self.sleep_until(due).await;
     }
 
+    /// Goes off once `wait` has passed, unless it is started anew before.
+    pub fn alarm(&self, wait: Duration) -> Alarm {
+        Alarm { clock: self.clone(), ring: self.ring(wait) }
+    }
+
+    fn ring(&self, wait: Duration) -> Ring {
+        if self.0.is_system() {
+            return Ring::System(Box::pin(tokio::time::sleep(wait)));
+        }
+        let clock = self.clone();
+        Ring::Other(Box::pin(async move { clock.sleep(wait).await }))
+    }
+
     /// Resolves once [`Clock::now`] is at or past `due`; at once if it is already.
     pub async fn sleep_until(&self, due: Timestamp) {
         self.0.sleep_until(due).await;
@@ -50,6 +64,45 @@ impl Clock {
 impl std::fmt::Debug for Clock {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Clock({})", self.now())
+    }
+}
+
+/// A deadline that is seldom reached: to start it anew costs much less than a new [`Clock::sleep`]. Made by
+/// [`Clock::alarm`]. It counts the time that passes, whatever the clock on the wall is set to.
+pub struct Alarm {
+    clock: Clock,
+    ring: Ring,
+}
+
+enum Ring {
+    System(Pin<Box<tokio::time::Sleep>>),
+    Other(Sleep<'static>),
+}
+
+impl Alarm {
+    /// Goes off when `wait` has passed from now, and not before.
+    pub fn restart(&mut self, wait: Duration) {
+        match &mut self.ring {
+            Ring::System(sleep) => sleep.as_mut().reset(tokio::time::Instant::now() + wait),
+            other => *other = self.clock.ring(wait),
+        }
+    }
+}
+
+impl Future for Alarm {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.ring {
+            Ring::System(sleep) => sleep.as_mut().poll(cx),
+            Ring::Other(sleep) => sleep.as_mut().poll(cx),
+        }
+    }
+}
+
+impl std::fmt::Debug for Alarm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Alarm(..)")
     }
 }
 
@@ -102,6 +155,11 @@ type Sleep<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 trait Source: Send + Sync {
     fn now(&self) -> Timestamp;
     fn sleep_until(&self, due: Timestamp) -> Sleep<'_>;
+
+    /// Whether it runs as the operating system's clock does.
+    fn is_system(&self) -> bool {
+        false
+    }
 }
 
 struct System;
@@ -110,6 +168,10 @@ impl Source for System {
     #[allow(clippy::disallowed_methods, reason = "the one place that asks the operating system")]
     fn now(&self) -> Timestamp {
         Timestamp::now()
+    }
+
+    fn is_system(&self) -> bool {
+        true
     }
 
     fn sleep_until(&self, due: Timestamp) -> Sleep<'_> {
@@ -182,6 +244,28 @@ mod tests {
         simulated.advance(Duration::from_secs(1));
         sleeper.await.unwrap();
         assert_eq!(clock.now_seconds(), 10);
+    }
+
+    #[tokio::test]
+    async fn an_alarm_that_is_started_anew_goes_off_later() {
+        let simulated = Simulated::new(Timestamp::UNIX_EPOCH);
+        let mut alarm = simulated.clock().alarm(Duration::from_secs(2));
+        assert!(futures::poll!(&mut alarm).is_pending());
+        simulated.advance(Duration::from_secs(1));
+        alarm.restart(Duration::from_secs(2));
+        assert!(futures::poll!(&mut alarm).is_pending());
+        simulated.advance(Duration::from_secs(1));
+        assert!(futures::poll!(&mut alarm).is_pending());
+        simulated.advance(Duration::from_secs(1));
+        alarm.await;
+    }
+
+    #[tokio::test]
+    async fn an_alarm_of_the_system_goes_off() {
+        let mut alarm = Clock::system().alarm(Duration::from_secs(3600));
+        assert!(futures::poll!(&mut alarm).is_pending());
+        alarm.restart(Duration::ZERO);
+        alarm.await;
     }
 
     #[test]

@@ -8,9 +8,7 @@ use std::{
 };
 
 use api::{Operation, Verb};
-use audit::{
-    Auth, Body, Data, Entry, Granting, Handed, Header, Memo, Namespace, PolicyResults, Sensitive, Unwritten,
-};
+use audit::{Auth, Body, Data, Entry, Granting, Handed, Header, Memo, Namespace, PolicyResults, Sensitive, Unwritten};
 use bytes::Bytes;
 use gate::{Admitted, Caller, Error, Facts, Record, Refused, RequestId, TokenKind};
 use parking_lot::Mutex;
