@@ -19,7 +19,6 @@ mod parameters;
 mod pattern;
 mod read;
 mod rule;
-mod syntax;
 mod template;
 mod trie;
 

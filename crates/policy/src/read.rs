@@ -3,12 +3,12 @@
 use std::{borrow::Cow, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use hcl1::{Item, SyntaxError, Value};
 
 use crate::{
     Capabilities, Capability, InvalidPolicyName, PolicyName, Rule,
     parameters::{Constraints, Limits},
     rule::check_path,
-    syntax::{self, Item, SyntaxError, Value},
     template::Template,
 };
 
@@ -110,7 +110,7 @@ pub(crate) fn rules(policy: &PolicyName, text: &str) -> Result<Vec<Rule>, ParseE
         return Err(ParseError::TooLong(text.len()));
     }
     let mut rules = Vec::new();
-    for item in syntax::parse(text)? {
+    for item in hcl1::parse(text)? {
         let Some((key, labels)) = item.keys.split_first() else { continue };
         let syntax = |what: &str| ParseError::Syntax { line: key.line, what: what.to_owned() };
         match (key.text.as_str(), labels, item.value) {

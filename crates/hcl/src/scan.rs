@@ -177,7 +177,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// `${…}` is text like any other, but the language lets quotes stand inside. Nobody means that in a policy, so it is
+    /// `${…}` is text like any other, but the language lets quotes stand inside. Nobody means that, so it is
     /// refused instead of read in one of two ways.
     fn dollar_brace(&mut self, text: &mut String) -> Result<(), SyntaxError> {
         let mut open = 0_u32;

@@ -6,7 +6,7 @@ use super::{
 };
 
 /// Reads a whole text. It is JSON if its first character is `{`.
-pub(crate) fn parse(text: &str) -> Result<Vec<Item>, SyntaxError> {
+pub fn parse(text: &str) -> Result<Vec<Item>, SyntaxError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let language = if text.trim_start().starts_with('{') { Language::Json } else { Language::Hcl };
     let mut scanner = Scanner::new(text, language);
