@@ -8,14 +8,14 @@ use std::{
 
 use ipnet::IpNet;
 
-use crate::json;
+use crate::{json, response_headers::ResponseHeaders, unix::UnixSocket};
 
 /// How to listen, and the limits of what is taken in.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ListenerConfig {
-    /// Where to listen. Port 0 takes any free port; [`Serving::address`](crate::Serving::address) says which.
-    pub address: SocketAddr,
+    /// Where to listen.
+    pub address: Address,
     /// The certificate; `None` is plain HTTP.
     pub tls: Option<Tls>,
     /// The greatest body in bytes. 33,554,432.
@@ -27,6 +27,8 @@ pub struct ListenerConfig {
     pub max_request_duration: Duration,
     /// How long the head of a request may take to arrive, and a TLS handshake to end. 10 seconds.
     pub header_read_timeout: Duration,
+    /// How long the body of a request may take to arrive; zero leaves it to `max_request_duration`. 30 seconds.
+    pub read_timeout: Duration,
     /// How long a connection may be without a request. 5 minutes.
     pub idle_timeout: Duration,
     /// The limits of a JSON body.
@@ -39,24 +41,58 @@ pub struct ListenerConfig {
     pub forwarded_for: Option<ForwardedFor>,
     /// What the routes that need no token keep back. Nothing.
     pub open_routes: OpenRoutes,
+    /// Headers that replies get besides their own. None.
+    pub response_headers: ResponseHeaders,
 }
 
 impl ListenerConfig {
     /// A plain listener at `address` with the usual limits.
-    pub fn new(address: SocketAddr) -> Self {
+    pub fn new(address: impl Into<Address>) -> Self {
         Self {
-            address,
+            address: address.into(),
             tls: None,
             max_request_size: 33_554_432,
             max_large_bodies: 268_435_456,
             max_request_duration: Duration::from_secs(90),
             header_read_timeout: Duration::from_secs(10),
+            read_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(300),
             json: json::Limits::default(),
             max_token_size: 8 * 1024,
             max_connections: 8192,
             forwarded_for: None,
             open_routes: OpenRoutes::default(),
+            response_headers: ResponseHeaders::default(),
+        }
+    }
+}
+
+/// Where a listener listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// An address of the network. Port 0 takes any free port; [`Serving::address`](crate::Serving::address) says which.
+    Tcp(SocketAddr),
+    /// A socket in the file system.
+    Unix(UnixSocket),
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Self {
+        Self::Tcp(address)
+    }
+}
+
+impl From<UnixSocket> for Address {
+    fn from(socket: UnixSocket) -> Self {
+        Self::Unix(socket)
+    }
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(socket) => socket.path.display().fmt(f),
         }
     }
 }
@@ -94,6 +130,11 @@ pub struct Tls {
     pub require_client_cert: bool,
     /// The oldest version that is spoken.
     pub min_version: TlsVersion,
+    /// The newest version that is spoken.
+    pub max_version: TlsVersion,
+    /// The cipher suites of TLS 1.2 that are spoken, by their standard names; `None` is all that are sound. Those of TLS
+    /// 1.3 are not for choosing.
+    pub cipher_suites: Option<Vec<String>>,
 }
 
 impl Tls {
@@ -105,12 +146,14 @@ impl Tls {
             client_ca_file: None,
             require_client_cert: false,
             min_version: TlsVersion::Tls12,
+            max_version: TlsVersion::Tls13,
+            cipher_suites: None,
         }
     }
 }
 
 /// A version of TLS. Older ones are not spoken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TlsVersion {
     /// 1.2.
     Tls12,
@@ -119,7 +162,7 @@ pub enum TlsVersion {
 }
 
 /// When the `X-Forwarded-For` header says where a request comes from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ForwardedFor {
     /// The addresses of proxies that are believed.
@@ -136,5 +179,14 @@ impl ForwardedFor {
     /// Believes these proxies, and refuses what does not fit.
     pub fn new(authorized: Vec<IpNet>) -> Self {
         Self { authorized, hop_skips: 0, reject_not_present: true, reject_not_authorized: true }
+    }
+
+    /// As [`ForwardedFor::new`], of addresses and networks such as `10.0.0.0/8`; the error is the text that is neither.
+    pub fn parse<'a>(authorized: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
+        let proxy = |text: &'a str| {
+            let single = || text.parse::<std::net::IpAddr>().map(IpNet::from);
+            text.parse::<IpNet>().or_else(|_| single()).map_err(|_| text.to_owned())
+        };
+        authorized.into_iter().map(proxy).collect::<Result<_, _>>().map(Self::new)
     }
 }

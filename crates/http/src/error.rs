@@ -1,16 +1,18 @@
 //! Why a listener cannot be had.
 
-use std::{io, net::SocketAddr, path::PathBuf};
+use std::{io, path::PathBuf};
+
+use crate::Address;
 
 /// A fault of the operator's making, with what to look at.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The address cannot be bound.
-    #[error("cannot listen on {address}: {source}; choose an address of this machine and a port that is free")]
+    #[error("cannot listen on {address}: {source}; choose an address of this machine that is free")]
     Bind {
         /// Which address.
-        address: SocketAddr,
+        address: Address,
         /// What the operating system said.
         source: io::Error,
     },

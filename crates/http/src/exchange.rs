@@ -13,7 +13,7 @@ use std::{
 use futures::FutureExt;
 use gate::{Error, RequestId};
 use http::{Method, Request, Response, request::Parts};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use parking_lot::Mutex;
 use strongroom_core::Core;
 use tokio::{
@@ -58,6 +58,7 @@ impl Exchange {
         };
         cross.mark(&mut response);
         tracing::debug!(%id, status = response.status().as_u16(), "reply");
+        self.config.response_headers.add_to(&mut response);
         if head {
             reply::without_body(&mut response);
         }
@@ -88,7 +89,7 @@ impl Exchange {
         let most = self.config.max_request_duration;
         let mut deadline = from.deadline(most);
         let (parts, incoming) = request.into_parts();
-        let asked = match self.read(from.peer, &parts, incoming, id, &mut deadline).await {
+        let asked = match self.read(from.peer, &parts, incoming, id).await {
             Ok(Some(asked)) => asked,
             Ok(None) => return Ok(reply::root(id, self.core.ui_headers())),
             Err(fault) => {
@@ -123,11 +124,17 @@ impl Exchange {
         parts: &Parts,
         incoming: Incoming,
         id: &RequestId,
-        deadline: &mut Deadline<'_>,
     ) -> Result<Option<Asked>, Fault> {
         let head = Head::parse(parts, peer, &self.config)?;
-        let body = deadline.hold(body::read(incoming, self.config.max_request_size, &self.room)).await;
-        let body = body.ok_or(Fault::SlowBody(self.config.max_request_duration))??;
+        let most = self.config.max_request_duration;
+        let wait = Some(self.config.read_timeout).filter(|wait| !wait.is_zero()).map_or(most, |wait| wait.min(most));
+        let empty = incoming.is_end_stream();
+        let read = body::read(incoming, self.config.max_request_size, &self.room);
+        // What is there already needs no timer.
+        let body = match empty {
+            true => read.await?,
+            false => tokio::time::timeout(wait, read).await.map_err(|_| Fault::SlowBody(wait))??,
+        };
         let Some(head) = head else { return Ok(None) };
         Ok(Some(head.with(body, id, self.core.clock().now(), &self.config.json)?))
     }

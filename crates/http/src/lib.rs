@@ -20,10 +20,15 @@ mod id;
 pub mod json;
 mod reply;
 mod request;
+mod response_headers;
 mod serve;
 pub mod status;
 mod tls;
+mod unix;
 
-pub use config::{ForwardedFor, ListenerConfig, OpenRoutes, Tls, TlsVersion};
+pub use config::{Address, ForwardedFor, ListenerConfig, OpenRoutes, Tls, TlsVersion};
 pub use error::Error;
+pub use response_headers::ResponseHeaders;
 pub use serve::{Serving, serve};
+pub use tls::knows_cipher_suite;
+pub use unix::UnixSocket;

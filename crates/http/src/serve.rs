@@ -5,15 +5,18 @@ use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 use socket2::{SockRef, TcpKeepalive};
 use strongroom_core::Core;
 use tokio::{
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
     sync::{Semaphore, mpsc, watch},
 };
 
-use crate::{Error, ListenerConfig, body::Room, connection, exchange::Exchange, tls::Certificates};
+use crate::{
+    Address, Error, ListenerConfig, UnixSocket, body::Room, connection, exchange::Exchange, tls::Certificates,
+};
 
 /// A listener at work. Dropping it closes it without waiting for what is under way.
 pub struct Serving {
-    address: SocketAddr,
+    address: Address,
     certificates: Option<Arc<Certificates>>,
     phase: watch::Sender<Phase>,
     alive: Alive,
@@ -36,10 +39,9 @@ pub(crate) type Alive = mpsc::Sender<Infallible>;
 
 /// Binds the address of `config` and serves `core` there, on the current runtime.
 pub async fn serve(core: Arc<Core>, config: ListenerConfig) -> Result<Serving, Error> {
-    let bind = |source: io::Error| Error::Bind { address: config.address, source };
     let certificates = config.tls.clone().map(Certificates::load).transpose()?.map(Arc::new);
-    let listener = TcpListener::bind(config.address).await.map_err(bind)?;
-    let address = listener.local_addr().map_err(bind)?;
+    let bound = Listener::bind(&config.address).await;
+    let (listener, address) = bound.map_err(|source| Error::Bind { address: config.address.clone(), source })?;
     let (phase, watched) = watch::channel(Phase::Open);
     let (alive, ended) = mpsc::channel(1);
     let room = Room::new(config.max_large_bodies);
@@ -49,9 +51,17 @@ pub async fn serve(core: Arc<Core>, config: ListenerConfig) -> Result<Serving, E
 }
 
 impl Serving {
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    /// Where it listens, with the port that was taken.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// The same, of a listener on the network.
+    pub fn socket_address(&self) -> Option<SocketAddr> {
+        match self.address {
+            Address::Tcp(address) => Some(address),
+            Address::Unix(_) => None,
+        }
     }
 
     /// Reads the certificate and its key anew, for new connections. If they are broken, says so and keeps the old ones.
@@ -73,7 +83,48 @@ impl Serving {
     }
 }
 
-async fn accept(listener: TcpListener, exchange: Arc<Exchange>, certificates: Option<Arc<Certificates>>, alive: Alive) {
+/// What connections come from.
+enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener, UnixSocket),
+}
+
+/// A connection, and who is at its other end.
+enum Accepted {
+    Tcp(TcpStream, SocketAddr),
+    Unix(UnixStream),
+}
+
+impl Listener {
+    async fn bind(address: &Address) -> io::Result<(Self, Address)> {
+        match address {
+            Address::Tcp(address) => {
+                let listener = TcpListener::bind(address).await?;
+                let bound = listener.local_addr()?;
+                Ok((Self::Tcp(listener), Address::Tcp(bound)))
+            }
+            Address::Unix(socket) => Ok((Self::Unix(socket.bind()?, socket.clone()), Address::Unix(socket.clone()))),
+        }
+    }
+
+    async fn accept(&self) -> io::Result<Accepted> {
+        match self {
+            Self::Tcp(listener) => listener.accept().await.map(|(stream, peer)| Accepted::Tcp(stream, peer)),
+            Self::Unix(listener, _) => listener.accept().await.map(|(stream, _)| Accepted::Unix(stream)),
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        match self {
+            Self::Tcp(_) => {}
+            Self::Unix(_, socket) => socket.remove(),
+        }
+    }
+}
+
+async fn accept(listener: Listener, exchange: Arc<Exchange>, certificates: Option<Arc<Certificates>>, alive: Alive) {
     let room = Arc::new(Semaphore::new(exchange.config.max_connections));
     let mut phase = exchange.phase.clone();
     let closing = async move {
@@ -83,7 +134,7 @@ async fn accept(listener: TcpListener, exchange: Arc<Exchange>, certificates: Op
     let accepting = async {
         loop {
             let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
-            let (stream, peer) = match listener.accept().await {
+            let accepted = match listener.accept().await {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     // Most likely there are no file descriptors left; others have to end first.
@@ -94,7 +145,16 @@ async fn accept(listener: TcpListener, exchange: Arc<Exchange>, certificates: Op
             };
             let (exchange, certificates, alive) = (Arc::clone(&exchange), certificates.clone(), alive.clone());
             tokio::spawn(async move {
-                greet(exchange, certificates, alive, stream, peer).await;
+                match accepted {
+                    Accepted::Tcp(stream, peer) => {
+                        if let Err(error) = tune(&stream) {
+                            tracing::debug!(%error, "a socket option could not be set");
+                        }
+                        greet(exchange, certificates, alive, stream, peer).await;
+                    }
+                    // It comes from this machine.
+                    Accepted::Unix(stream) => greet(exchange, certificates, alive, stream, LOCAL).await,
+                }
                 drop(place);
             });
         }
@@ -105,16 +165,15 @@ async fn accept(listener: TcpListener, exchange: Arc<Exchange>, certificates: Op
     }
 }
 
-async fn greet(
+async fn greet<S>(
     exchange: Arc<Exchange>,
     certificates: Option<Arc<Certificates>>,
     alive: Alive,
-    stream: TcpStream,
+    stream: S,
     peer: SocketAddr,
-) {
-    if let Err(error) = tune(&stream) {
-        tracing::debug!(%error, "a socket option could not be set");
-    }
+) where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let Some(certificates) = certificates else {
         return connection::serve(exchange, alive, peer, stream, false).await;
     };
@@ -138,6 +197,8 @@ fn tune(stream: &TcpStream) -> io::Result<()> {
     socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))
 }
 
+/// Who is at the other end of a socket in the file system.
+const LOCAL: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 /// After how much silence a peer is probed, how often, and how many probes may be lost.
 const IDLE: Duration = Duration::from_secs(15);
 const INTERVAL: Duration = Duration::from_secs(5);

@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use arc_swap::ArcSwap;
 use rustls::{
-    RootCertStore, ServerConfig,
+    RootCertStore, ServerConfig, SupportedCipherSuite,
     crypto::{CryptoProvider, aws_lc_rs},
     server::WebPkiClientVerifier,
     sign::CertifiedKey,
@@ -41,7 +41,11 @@ impl Certificates {
 }
 
 fn read(wanted: &Tls) -> Result<Arc<ServerConfig>, Error> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
+    let mut provider = aws_lc_rs::default_provider();
+    if let Some(names) = &wanted.cipher_suites {
+        restrict(&mut provider, names);
+    }
+    let provider = Arc::new(provider);
     let chain = certificates("tls_cert_file", &wanted.cert_file)?;
     let key = PrivateKeyDer::from_pem_file(&wanted.key_file)
         .map_err(|why| file("tls_key_file", &wanted.key_file, format!("no private key can be read: {}", pem(&why))))?;
@@ -50,9 +54,13 @@ fn read(wanted: &Tls) -> Result<Arc<ServerConfig>, Error> {
         key: wanted.key_file.clone(),
         why: why.to_string(),
     })?;
-    let versions: &[_] = match wanted.min_version {
-        TlsVersion::Tls12 => &[&rustls::version::TLS13, &rustls::version::TLS12],
-        TlsVersion::Tls13 => &[&rustls::version::TLS13],
+    let versions: &[_] = match (wanted.min_version, wanted.max_version) {
+        (TlsVersion::Tls12, TlsVersion::Tls13) => &[&rustls::version::TLS13, &rustls::version::TLS12],
+        (TlsVersion::Tls12, TlsVersion::Tls12) => &[&rustls::version::TLS12],
+        (TlsVersion::Tls13, TlsVersion::Tls13) => &[&rustls::version::TLS13],
+        (TlsVersion::Tls13, TlsVersion::Tls12) => {
+            return Err(Error::Tls("tls_max_version is older than tls_min_version".to_owned()));
+        }
     };
     let tls = |why: rustls::Error| Error::Tls(why.to_string());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
@@ -65,6 +73,23 @@ fn read(wanted: &Tls) -> Result<Arc<ServerConfig>, Error> {
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     config.ticketer = aws_lc_rs::Ticketer::new().map_err(tls)?;
     Ok(Arc::new(config))
+}
+
+/// Whether a cipher suite of TLS 1.2 can be spoken here, by its standard name or Go's.
+pub fn knows_cipher_suite(name: &str) -> bool {
+    aws_lc_rs::ALL_CIPHER_SUITES.iter().any(|suite| is_named(suite, name))
+}
+
+/// Leaves of the suites of TLS 1.2 those with these names.
+fn restrict(provider: &mut CryptoProvider, names: &[String]) {
+    let is_13 = |suite: &SupportedCipherSuite| suite.tls13().is_some();
+    provider.cipher_suites.retain(|suite| is_13(suite) || names.iter().any(|name| is_named(suite, name)));
+}
+
+fn is_named(suite: &SupportedCipherSuite, name: &str) -> bool {
+    let own = format!("{:?}", suite.suite());
+    // One of Go's names is shorter than the standard's.
+    own == name || own.strip_suffix("_SHA256").is_some_and(|short| short == name && name.ends_with("POLY1305"))
 }
 
 fn client_verifier(

@@ -118,6 +118,15 @@ async fn a_body_that_does_not_come_is_not_waited_for() {
     assert!(slow.header("X-Strongroom-Request-Id").is_some());
 }
 
+/// The request itself may take longer than its body.
+#[tokio::test]
+async fn the_time_for_a_body_can_be_shorter_than_that_for_the_request() {
+    let server = Server::with(|config| config.read_timeout = Duration::from_millis(200)).await;
+    let slow = server.raw(b"PUT /v1/sys/init HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n{").await;
+    assert_eq!(slow.status, 408, "{}", slow.head);
+    assert!(slow.text.contains("0.2 seconds"), "{}", slow.text);
+}
+
 #[tokio::test]
 async fn a_head_that_does_not_come_is_not_waited_for() {
     let server = Server::with(|config| config.header_read_timeout = Duration::from_millis(50)).await;

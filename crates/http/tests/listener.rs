@@ -18,6 +18,17 @@ fn check_always(answer: &kit::Answer) {
 }
 
 #[tokio::test]
+async fn replies_get_the_headers_of_the_configuration() {
+    let server = Server::with(|config| {
+        config.response_headers.add("default", "X-Site", ["all"]).unwrap();
+        config.response_headers.add("503", "X-Site", ["sealed"]).unwrap();
+    })
+    .await;
+    assert_eq!(server.get("/v1/sys/init").await.header("X-Site"), Some("all"));
+    assert_eq!(server.get("/v1/secret/x").await.header("X-Site"), Some("sealed"));
+}
+
+#[tokio::test]
 async fn a_server_is_initialised_unsealed_and_used() {
     let server = Server::start().await;
     for (path, status) in [

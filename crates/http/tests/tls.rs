@@ -104,6 +104,32 @@ async fn requests_are_answered_over_tls() {
 }
 
 #[tokio::test]
+async fn only_the_named_versions_and_cipher_suites_are_spoken() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new("one");
+    authority.issue_into(folder.path());
+    let with = |change: fn(&mut Tls)| {
+        let mut tls = tls(folder.path());
+        change(&mut tls);
+        Server::with(move |config| config.tls = Some(tls))
+    };
+    let only = |version| connector(builder(&authority, &[version]).with_no_client_auth(), |_| {});
+    let (old, new) = (only(&rustls::version::TLS12), only(&rustls::version::TLS13));
+    let old_only = with(|tls| tls.max_version = TlsVersion::Tls12).await;
+    assert_eq!(status(&old_only, &old).await.unwrap(), 200);
+    assert!(status(&old_only, &new).await.is_err());
+
+    let one = "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305";
+    assert!(strongroom_http::knows_cipher_suite(one));
+    assert!(!strongroom_http::knows_cipher_suite("TLS_RSA_WITH_AES_128_CBC_SHA"));
+    let picky = with(|tls| tls.cipher_suites = Some(vec!["TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305".to_owned()])).await;
+    let stream = connect(&picky, &old).await.unwrap();
+    let suite = stream.get_ref().1.negotiated_cipher_suite().unwrap().suite();
+    assert_eq!(suite, rustls::CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256);
+    assert_eq!(status(&picky, &new).await.unwrap(), 200);
+}
+
+#[tokio::test]
 async fn http2_is_spoken_where_it_is_wanted() {
     let folder = tempfile::tempdir().unwrap();
     let authority = Authority::new("one");
@@ -191,7 +217,7 @@ async fn certificates_are_reloaded_and_broken_ones_are_not() {
 async fn a_listener_does_not_start_with_a_broken_certificate() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start().await;
-    let mut config = strongroom_http::ListenerConfig::new(([127, 0, 0, 1], 0).into());
+    let mut config = strongroom_http::ListenerConfig::new(std::net::SocketAddr::from(([127, 0, 0, 1], 0)));
     config.tls = Some(tls(folder.path()));
     let error = strongroom_http::serve(Arc::clone(&server.core), config).await.map(drop).unwrap_err().to_string();
     assert!(error.contains("tls_cert_file") && error.contains("cert.pem"), "{error}");

@@ -77,7 +77,7 @@ impl Server {
     }
 
     pub fn address(&self) -> SocketAddr {
-        self.serving.address()
+        self.serving.socket_address().unwrap()
     }
 
     pub async fn connect(&self) -> TcpStream {
