@@ -8,7 +8,7 @@ use std::{
 
 use ipnet::IpNet;
 
-use crate::{json, response_headers::ResponseHeaders, unix::UnixSocket};
+use crate::{json, proxy_protocol::ProxyProtocol, response_headers::ResponseHeaders, unix::UnixSocket};
 
 /// How to listen, and the limits of what is taken in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +41,8 @@ pub struct ListenerConfig {
     pub forwarded_for: Option<ForwardedFor>,
     /// What the routes that need no token keep back. Nothing.
     pub open_routes: OpenRoutes,
+    /// Whether connections begin with a header of the PROXY protocol, and whose are believed; `None` reads none.
+    pub proxy_protocol: Option<ProxyProtocol>,
     /// Headers that replies get besides their own. None.
     pub response_headers: ResponseHeaders,
 }
@@ -62,6 +64,7 @@ impl ListenerConfig {
             max_connections: 8192,
             forwarded_for: None,
             open_routes: OpenRoutes::default(),
+            proxy_protocol: None,
             response_headers: ResponseHeaders::default(),
         }
     }
@@ -183,10 +186,15 @@ impl ForwardedFor {
 
     /// As [`ForwardedFor::new`], of addresses and networks such as `10.0.0.0/8`; the error is the text that is neither.
     pub fn parse<'a>(authorized: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
-        let proxy = |text: &'a str| {
-            let single = || text.parse::<std::net::IpAddr>().map(IpNet::from);
-            text.parse::<IpNet>().or_else(|_| single()).map_err(|_| text.to_owned())
-        };
-        authorized.into_iter().map(proxy).collect::<Result<_, _>>().map(Self::new)
+        networks(authorized).map(Self::new)
     }
+}
+
+/// Reads addresses and networks; the error is the text that is neither.
+pub fn networks<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Vec<IpNet>, String> {
+    let network = |text: &'a str| {
+        let single = || text.parse::<std::net::IpAddr>().map(IpNet::from);
+        text.parse::<IpNet>().or_else(|_| single()).map_err(|_| text.to_owned())
+    };
+    texts.into_iter().map(network).collect()
 }

@@ -18,6 +18,7 @@ mod form;
 mod forwarded;
 mod id;
 pub mod json;
+mod proxy_protocol;
 mod reply;
 mod request;
 mod response_headers;
@@ -26,8 +27,9 @@ pub mod status;
 mod tls;
 mod unix;
 
-pub use config::{Address, ForwardedFor, ListenerConfig, OpenRoutes, Tls, TlsVersion};
+pub use config::{Address, ForwardedFor, ListenerConfig, OpenRoutes, Tls, TlsVersion, networks};
 pub use error::Error;
+pub use proxy_protocol::ProxyProtocol;
 pub use response_headers::ResponseHeaders;
 pub use serve::{Serving, serve};
 pub use tls::knows_cipher_suite;

@@ -150,7 +150,7 @@ async fn accept(listener: Listener, exchange: Arc<Exchange>, certificates: Optio
                         if let Err(error) = tune(&stream) {
                             tracing::debug!(%error, "a socket option could not be set");
                         }
-                        greet(exchange, certificates, alive, stream, peer).await;
+                        greet_proxied(exchange, certificates, alive, stream, peer).await;
                     }
                     // It comes from this machine.
                     Accepted::Unix(stream) => greet(exchange, certificates, alive, stream, LOCAL).await,
@@ -162,6 +162,24 @@ async fn accept(listener: Listener, exchange: Arc<Exchange>, certificates: Optio
     tokio::select! {
         () = closing => {}
         () = accepting => {}
+    }
+}
+
+/// Reads the header of the PROXY protocol, where it is spoken.
+async fn greet_proxied(
+    exchange: Arc<Exchange>,
+    certificates: Option<Arc<Certificates>>,
+    alive: Alive,
+    stream: TcpStream,
+    peer: SocketAddr,
+) {
+    let Some(protocol) = exchange.config.proxy_protocol.clone() else {
+        return greet(exchange, certificates, alive, stream, peer).await;
+    };
+    match tokio::time::timeout(exchange.config.header_read_timeout, protocol.greet(stream, peer)).await {
+        Ok(Ok((stream, source))) => greet(exchange, certificates, alive, stream, source).await,
+        Ok(Err(error)) => tracing::debug!(%peer, %error, "a connection was refused"),
+        Err(_) => tracing::debug!(%peer, "a PROXY header took too long"),
     }
 }
 

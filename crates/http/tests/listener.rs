@@ -17,6 +17,26 @@ fn check_always(answer: &kit::Answer) {
     }
 }
 
+/// Who asks is who the proxy names: a token that is bound to that address works, and one bound to the proxy's does not.
+#[tokio::test]
+async fn a_proxy_that_passes_connections_on_says_who_is_behind_it() {
+    let server = Server::with(|config| config.proxy_protocol = Some(strongroom_http::ProxyProtocol::Always)).await;
+    let root = server.unseal().await;
+    let mut statuses = Vec::new();
+    for bound in ["192.0.2.1", "127.0.0.1"] {
+        let header = [("X-Vault-Token", root.as_str())];
+        let role = format!(r#"{{"token_bound_cidrs":["{bound}/32"]}}"#);
+        assert_eq!(server.send("POST", "/v1/auth/token/roles/r", &header, &role).await.status, 204);
+        let made = server.send("POST", "/v1/auth/token/create/r", &header, r#"{"policies":["default"]}"#).await;
+        let token = made.json()["auth"]["client_token"].as_str().unwrap_or_else(|| panic!("{}", made.text)).to_owned();
+        let ask = request("GET", "/v1/auth/token/lookup-self", &[("X-Vault-Token", &token)], b"");
+        let proxied = [b"PROXY TCP4 192.0.2.1 127.0.0.1 4660 80\r\n".to_vec(), ask].concat();
+        statuses.push(server.raw(&proxied).await.status);
+    }
+    assert_eq!(statuses, [200, 403]);
+    assert_eq!(server.raw(b"PROXY TCP4 nonsense\r\nGET / HTTP/1.1\r\n\r\n").await.status, 0);
+}
+
 #[tokio::test]
 async fn replies_get_the_headers_of_the_configuration() {
     let server = Server::with(|config| {
