@@ -2,6 +2,7 @@
 
 mod config;
 mod dev;
+mod log;
 mod sanitized;
 mod tap;
 
@@ -11,12 +12,12 @@ use clock::Clock;
 use secret::SecretString;
 use storage::Store;
 use strongroom_core::{Core, Counters, Settings};
-use strongroom_http::{ListenerConfig, Serving};
+use strongroom_http::{Address, Serving};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing_subscriber::{Layer as _, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _};
 
 use self::{
-    config::{Config, Listener, Storage},
+    config::{Config, Storage},
+    log::Log,
     tap::Tap,
 };
 use crate::server_args::ServerArgs;
@@ -57,41 +58,28 @@ fn harden() {
 
 async fn serve(args: &ServerArgs) -> Result<(), String> {
     let (config, warnings) = Config::read(&args.config)?;
-    let tap = log_to_stderr(&config.log_level, config.log_json);
+    let log = Log::start(args, &config)?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
     let (store, counters) = open(&config.storage)?;
-    let core = core(store, counters, &config, tap).await?;
+    let core = core(store, counters, &config, log.tap()).await?;
     let mut serving = Vec::new();
     for listener in &config.listeners {
-        serving.push(listen(&core, listener).await?);
+        serving.push(listen(&core, listener.clone()).await?);
     }
     if let Some(path) = &config.pid_file {
         write_pid(path)?;
     }
     announce(&config, &serving);
-    until_stopped(&core, &serving).await?;
+    let reload = Reload { core: &core, serving: &serving, log: &log, args };
+    reload.until_stopped().await?;
     stop(&core, serving).await;
     if let Some(path) = &config.pid_file {
         // The file only says who runs; a left-over one does no harm.
         let _ = std::fs::remove_file(path);
     }
     Ok(())
-}
-
-fn log_to_stderr(level: &str, json: bool) -> Arc<Tap> {
-    let filter = tracing_subscriber::EnvFilter::try_new(level).unwrap_or_else(|_| "info".into());
-    let (filter, handle) = reload::Layer::new(filter);
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false).with_ansi(false);
-    let registry = tracing_subscriber::registry();
-    let (tap, listener) = Tap::new(handle, level, Clock::system());
-    // A second call, in tests, changes nothing.
-    let _ = match json {
-        true => registry.with(layer.json().with_filter(filter).boxed()).with(listener).try_init(),
-        false => registry.with(layer.with_filter(filter).boxed()).with(listener).try_init(),
-    };
-    tap
 }
 
 /// The store, and what it counts.
@@ -148,54 +136,65 @@ async fn core(
     Core::new(store, Clock::system(), settings).await.map_err(|error| error.to_string())
 }
 
-async fn listen(core: &Arc<Core>, listener: &Listener) -> Result<Serving, String> {
-    let mut wanted = ListenerConfig::new(listener.address);
-    wanted.tls = listener.tls.as_ref().map(|tls| strongroom_http::Tls::new(&tls.cert_file, &tls.key_file));
-    if let Some(size) = listener.max_request_size {
-        wanted.max_request_size = size;
-    }
-    if let Some(duration) = listener.max_request_duration {
-        wanted.max_request_duration = duration;
-    }
-    strongroom_http::serve(Arc::clone(core), wanted).await.map_err(|error| error.to_string())
+async fn listen(core: &Arc<Core>, listener: strongroom_http::ListenerConfig) -> Result<Serving, String> {
+    strongroom_http::serve(Arc::clone(core), listener).await.map_err(|error| error.to_string())
 }
 
 fn announce(config: &Config, serving: &[Serving]) {
-    let scheme = |at: usize| {
-        if config.listeners.get(at).is_some_and(|listener| listener.tls.is_some()) { "https" } else { "http" }
-    };
-    for (at, serving) in serving.iter().enumerate() {
-        tracing::info!("listening on {}://{}", scheme(at), serving.address());
+    let mut plain = false;
+    for (listener, serving) in config.listeners.iter().zip(serving) {
+        let scheme = if listener.tls.is_some() { "https" } else { "http" };
+        match serving.address() {
+            Address::Tcp(address) => {
+                plain |= listener.tls.is_none();
+                tracing::info!("listening on {scheme}://{address}");
+            }
+            Address::Unix(socket) => tracing::info!("listening on unix://{} ({scheme})", socket.path.display()),
+        }
     }
-    if config.listeners.iter().any(|listener| listener.tls.is_none()) {
+    if plain {
         tracing::warn!("a listener has no TLS: tokens and secrets can be read on the way");
     }
 }
 
-/// Waits for SIGTERM or SIGINT; SIGHUP reopens the audit files and reads the certificates anew.
-async fn until_stopped(core: &Arc<Core>, serving: &[Serving]) -> Result<(), String> {
-    let on = |kind| signal(kind).map_err(|error| format!("cannot wait for signals: {error}"));
-    let (mut term, mut int, mut hup): (Signal, Signal, Signal) =
-        (on(SignalKind::terminate())?, on(SignalKind::interrupt())?, on(SignalKind::hangup())?);
-    loop {
-        tokio::select! {
-            _ = term.recv() => return Ok(()),
-            _ = int.recv() => return Ok(()),
-            _ = hup.recv() => reload(core, serving).await,
-        }
-    }
+/// What is read anew on SIGHUP.
+struct Reload<'a> {
+    core: &'a Core,
+    serving: &'a [Serving],
+    log: &'a Log,
+    args: &'a ServerArgs,
 }
 
-async fn reload(core: &Arc<Core>, serving: &[Serving]) {
-    for failed in core.reopen_audit().await {
-        tracing::error!("{failed}");
-    }
-    for serving in serving {
-        if let Err(error) = serving.reload_tls() {
-            tracing::error!(%error, "the certificate could not be read; the old one stays in use");
+impl Reload<'_> {
+    /// Waits for SIGTERM or SIGINT; SIGHUP reopens the audit files and reads certificates and the log's level anew.
+    async fn until_stopped(&self) -> Result<(), String> {
+        let on = |kind| signal(kind).map_err(|error| format!("cannot wait for signals: {error}"));
+        let (mut term, mut int, mut hup): (Signal, Signal, Signal) =
+            (on(SignalKind::terminate())?, on(SignalKind::interrupt())?, on(SignalKind::hangup())?);
+        loop {
+            tokio::select! {
+                _ = term.recv() => return Ok(()),
+                _ = int.recv() => return Ok(()),
+                _ = hup.recv() => self.reload().await,
+            }
         }
     }
-    tracing::info!("reloaded");
+
+    /// What cannot be read stays as it was.
+    async fn reload(&self) {
+        for failed in self.core.reopen_audit().await {
+            tracing::error!("{failed}");
+        }
+        for serving in self.serving {
+            if let Err(error) = serving.reload_tls() {
+                tracing::error!(%error, "the certificate could not be read; the old one stays in use");
+            }
+        }
+        if let Err(error) = self.log.reload(self.args) {
+            tracing::error!(%error, "the log's level could not be read; the old one stays in use");
+        }
+        tracing::info!("reloaded");
+    }
 }
 
 /// Requests under way end first, then the keys are wiped.

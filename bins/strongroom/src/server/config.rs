@@ -1,14 +1,22 @@
 //! The configuration file: Vault's HCL or JSON.
 
-use std::{net::SocketAddr, path::Path, path::PathBuf, time::Duration};
+use std::{path::Path, path::PathBuf, time::Duration};
 
-use serde_json::{Map, Value};
+use strongroom_http::ListenerConfig;
+
+mod listener;
+mod section;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use self::listener::resolve;
+use self::section::Section;
 
 /// What a configuration says.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
     pub(crate) storage: Storage,
-    pub(crate) listeners: Vec<Listener>,
+    pub(crate) listeners: Vec<ListenerConfig>,
     pub(crate) default_lease_ttl: Option<Duration>,
     pub(crate) max_lease_ttl: Option<Duration>,
     pub(crate) cluster_name: String,
@@ -27,22 +35,6 @@ pub(crate) enum Storage {
     Memory,
 }
 
-/// Where the server listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Listener {
-    pub(crate) address: SocketAddr,
-    pub(crate) tls: Option<Tls>,
-    pub(crate) max_request_size: Option<usize>,
-    pub(crate) max_request_duration: Option<Duration>,
-}
-
-/// The certificate of a listener.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Tls {
-    pub(crate) cert_file: PathBuf,
-    pub(crate) key_file: PathBuf,
-}
-
 /// The version of Vault whose features clients may expect, unless the configuration says otherwise.
 pub(crate) const COMPATIBILITY: &str = "1.16.3";
 
@@ -50,64 +42,146 @@ const DEFAULT_CACHE: u64 = 16 * 1024 * 1024;
 
 /// Keys of other programs' configurations that mean nothing here, and may stand there all the same.
 const IGNORED: &[&str] = &[
+    "administrative_namespace_path",
     "api_addr",
-    "backend",
+    "cache_size",
     "cluster_addr",
+    "cluster_cipher_suites",
+    "detect_deadlocks",
     "disable_cache",
     "disable_clustering",
+    "disable_indexing",
     "disable_mlock",
     "disable_performance_standby",
+    "disable_printable_check",
+    "disable_sealwrap",
+    "disable_sentinel_trace",
     "enable_response_header_hostname",
+    "enable_response_header_raft_node_id",
+    "ha_backend",
     "ha_storage",
+    "imprecise_lease_role_tracking",
+    "introspection_endpoint",
+    "license_path",
+    "log_requests_level",
     "plugin_directory",
+    "plugin_file_permissions",
+    "plugin_file_uid",
     "raw_storage_endpoint",
+    "reporting",
+    "sentinel",
     "service_registration",
     "telemetry",
     "ui",
-    "license_path",
-    "log_requests_level",
-    "introspection_endpoint",
+    "user_lockout",
 ];
 
 impl Config {
+    /// The dev server's, without what `paths` add to it.
+    fn dev() -> Self {
+        Self {
+            storage: Storage::Memory,
+            listeners: Vec::new(),
+            default_lease_ttl: None,
+            max_lease_ttl: None,
+            cluster_name: "strongroom-dev".to_owned(),
+            log_level: "warn".to_owned(),
+            log_json: false,
+            pid_file: None,
+            cache_bytes: 0,
+            compatibility: COMPATIBILITY.to_owned(),
+            allow_audit_log_prefixing: false,
+        }
+    }
+
     /// Reads files, or all `*.hcl` and `*.json` files of folders; what a later one says wins, listeners add up.
     /// Gives warnings too.
     pub(crate) fn read(paths: &[PathBuf]) -> Result<(Self, Vec<String>), String> {
-        let mut merged = Map::new();
-        for path in paths {
-            for file in files(path)? {
-                merge(&mut merged, parse(&file)?);
+        let mut top = merged(paths)?.ok_or("the folder of the configuration holds no *.hcl and no *.json file")?;
+        let mut warnings = Vec::new();
+        let base = Self {
+            storage: storage(&mut top, &mut warnings)?,
+            cluster_name: "strongroom".to_owned(),
+            log_level: "info".to_owned(),
+            cache_bytes: DEFAULT_CACHE,
+            ..Self::dev()
+        };
+        let config = Self::from_section(base, top, &mut warnings)?;
+        match config.listeners.is_empty() {
+            true => {
+                Err("listener: name at least one, such as: listener \"tcp\" { address = \"127.0.0.1:8200\" … }".into())
             }
+            false => Ok((config, warnings)),
         }
-        Self::from_map(merged)
     }
 
-    fn from_map(mut map: Map<String, Value>) -> Result<(Self, Vec<String>), String> {
-        // Taken for granted, a seal that is not there would leave a server closed after its first restart.
-        if let Some((name, _)) =
-            map.remove("seal").map(blocks).unwrap_or_default().iter().find(|(name, _)| name != "shamir")
-        {
-            return Err(format!("seal \"{name}\" is not known; the only seal is shamir, with key shares"));
+    /// Reads what a dev server is told besides its flags; it stays in memory.
+    pub(crate) fn read_dev(paths: &[PathBuf]) -> Result<(Self, Vec<String>), String> {
+        let Some(mut top) = merged(paths)? else { return Ok((Self::dev(), Vec::new())) };
+        let mut warnings = Vec::new();
+        for key in ["storage", "backend"] {
+            warnings
+                .extend(top.pass_over(key).map(|place| format!("{place}: {key}: a dev server keeps all in memory")));
         }
-        let storage = storage(&mut map)?;
-        let listeners = listeners(&mut map)?;
-        let config = Self {
-            storage,
-            listeners,
-            default_lease_ttl: duration(&mut map, "default_lease_ttl")?,
-            max_lease_ttl: duration(&mut map, "max_lease_ttl")?,
-            cluster_name: text(&mut map, "cluster_name")?.unwrap_or_else(|| "strongroom".to_owned()),
-            log_level: text(&mut map, "log_level")?.unwrap_or_else(|| "info".to_owned()),
-            log_json: text(&mut map, "log_format")?.is_some_and(|format| format == "json"),
-            pid_file: text(&mut map, "pid_file")?.map(PathBuf::from),
-            cache_bytes: number(&mut map, "cache_bytes")?.unwrap_or(DEFAULT_CACHE),
-            compatibility: text(&mut map, "compatibility_version")?.unwrap_or_else(|| COMPATIBILITY.to_owned()),
-            allow_audit_log_prefixing: flag(&mut map, "allow_audit_log_prefixing")?.unwrap_or(false),
-        };
-        let unknown = map.keys().filter(|key| !IGNORED.contains(&key.as_str()));
-        let warnings = unknown.map(|key| format!("unknown or unsupported field {key} in the configuration")).collect();
+        let config = Self::from_section(Self::dev(), top, &mut warnings)?;
         Ok((config, warnings))
     }
+
+    fn from_section(base: Self, mut top: Section, warnings: &mut Vec<String>) -> Result<Self, String> {
+        // Taken for granted, a seal that is not there would leave a server closed after its first restart.
+        if let Some(seal) = top.blocks("seal")?.iter().find(|seal| seal.label != "shamir") {
+            return Err(seal.says("this seal is not known; the only one is shamir, with key shares"));
+        }
+        let usual_duration = top.duration("default_max_request_duration")?.filter(|time| !time.is_zero());
+        let mut listeners = Vec::new();
+        for body in top.blocks("listener")? {
+            let own = body.has("max_request_duration");
+            let mut listener = listener::listener(body, warnings)?;
+            listener.max_request_duration = usual_duration.filter(|_| !own).unwrap_or(listener.max_request_duration);
+            listeners.push(listener);
+        }
+        let ttl = |time: Option<Duration>| time.filter(|time| !time.is_zero());
+        let config = Self {
+            storage: base.storage,
+            listeners,
+            default_lease_ttl: ttl(top.duration("default_lease_ttl")?),
+            max_lease_ttl: ttl(top.duration("max_lease_ttl")?),
+            cluster_name: top.text("cluster_name")?.unwrap_or(base.cluster_name),
+            log_level: log_level(&mut top)?.unwrap_or(base.log_level),
+            log_json: log_json(&mut top)?.unwrap_or(base.log_json),
+            pid_file: top.text("pid_file")?.map(PathBuf::from),
+            cache_bytes: top.number("cache_bytes")?.unwrap_or(base.cache_bytes),
+            compatibility: top.text("compatibility_version")?.unwrap_or(base.compatibility),
+            allow_audit_log_prefixing: top.flag("allow_audit_log_prefixing")?.unwrap_or(false),
+        };
+        for key in IGNORED {
+            top.pass_over(key);
+        }
+        warnings.extend(top.unknown());
+        Ok(config)
+    }
+
+    /// Reads the log's level alone, for a reload.
+    pub(crate) fn log_level(paths: &[PathBuf]) -> Result<Option<String>, String> {
+        merged(paths)?.map_or(Ok(None), |mut top| log_level(&mut top))
+    }
+}
+
+/// All files one upon the other; `None` if there are none.
+fn merged(paths: &[PathBuf]) -> Result<Option<Section>, String> {
+    let mut top: Option<Section> = None;
+    for path in paths {
+        for file in files(path)? {
+            let text = std::fs::read_to_string(&file)
+                .map_err(|error| format!("cannot read the configuration {}: {error}", file.display()))?;
+            let section = Section::top(&file, &text)?;
+            match &mut top {
+                Some(top) => top.merge(section, "listener"),
+                None => top = Some(section),
+            }
+        }
+    }
+    Ok(top)
 }
 
 fn files(path: &Path) -> Result<Vec<PathBuf>, String> {
@@ -122,195 +196,64 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, String> {
     Ok(files)
 }
 
-fn parse(path: &Path) -> Result<Map<String, Value>, String> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| format!("cannot read the configuration {}: {error}", path.display()))?;
-    let wrong = |error: String| format!("{}: {error}", path.display());
-    let value: Value = if text.trim_start().starts_with('{') {
-        serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?
-    } else {
-        hcl::from_str(&text).map_err(|error| wrong(error.to_string()))?
+fn storage(top: &mut Section, warnings: &mut Vec<String>) -> Result<Storage, String> {
+    let mut found = top.blocks("storage")?;
+    found.extend(top.blocks("backend")?);
+    let Some(mut body) = found.pop() else {
+        return Err(
+            "storage: name a store, such as: storage \"embedded\" { path = \"/var/lib/strongroom\" }".to_owned()
+        );
     };
-    match value {
-        Value::Object(map) => Ok(map),
-        _ => Err(wrong("the configuration must be an object".to_owned())),
+    if !found.is_empty() {
+        return Err(body.says("there are several stores; name exactly one"));
     }
-}
-
-fn merge(into: &mut Map<String, Value>, from: Map<String, Value>) {
-    for (key, value) in from {
-        match (into.get_mut(&key), key.as_str()) {
-            (Some(known), "listener") => {
-                let mut all = blocks(known.take());
-                all.extend(blocks(value));
-                let all =
-                    all.into_iter().map(|(label, body)| Value::Object(Map::from_iter([(label, Value::Object(body))])));
-                *known = Value::Array(all.collect());
-            }
-            _ => {
-                into.insert(key, value);
-            }
-        }
-    }
-}
-
-/// Labelled blocks, in each of the forms that HCL and JSON give them.
-fn blocks(value: Value) -> Vec<(String, Map<String, Value>)> {
-    match value {
-        Value::Array(items) => items.into_iter().flat_map(blocks).collect(),
-        Value::Object(map) => map.into_iter().flat_map(|(label, body)| bodies(&label, body)).collect(),
-        _ => Vec::new(),
-    }
-}
-
-/// The bodies that stand under one label.
-fn bodies(label: &str, value: Value) -> Vec<(String, Map<String, Value>)> {
-    match value {
-        Value::Array(items) => items.into_iter().flat_map(|item| bodies(label, item)).collect(),
-        Value::Object(body) => vec![(label.to_owned(), body)],
-        _ => Vec::new(),
-    }
-}
-
-fn storage(map: &mut Map<String, Value>) -> Result<Storage, String> {
-    let named = map.remove("storage").or_else(|| map.remove("backend"));
-    let mut found =
-        blocks(named.ok_or("storage: name a store, such as: storage \"embedded\" { path = \"/var/lib/strongroom\" }")?);
-    let Some((name, mut body)) = found.pop().filter(|_| found.is_empty()) else {
-        return Err("storage: name exactly one store".to_owned());
-    };
-    let kind = catalogue::store(&name).ok_or_else(|| {
+    let kind = catalogue::store(&body.label).ok_or_else(|| {
         let known = catalogue::STORES.iter().map(|kind| kind.name).collect::<Vec<_>>().join(", ");
-        format!("storage \"{name}\" is not known; the stores are {known}")
+        body.says(&format!("this store is not known; the stores are {known}"))
     })?;
     if kind.name == "inmem" {
+        warnings.extend(body.unknown());
         return Ok(Storage::Memory);
     }
-    let path =
-        text(&mut body, "path")?.ok_or_else(|| format!("storage \"{name}\": path is missing: name a directory"))?;
+    let path = body.text("path")?.ok_or_else(|| body.says("path is missing: name a directory"))?;
+    if body.label != kind.name {
+        warnings.push(
+            body.says(&format!("opens the {} store at {path}; it does not read another program's data", kind.name)),
+        );
+    }
+    warnings.extend(body.unknown());
     Ok(Storage::Embedded { path: path.into() })
 }
 
-fn listeners(map: &mut Map<String, Value>) -> Result<Vec<Listener>, String> {
-    let Some(value) = map.remove("listener") else {
-        return Err(
-            "listener: name at least one, such as: listener \"tcp\" { address = \"127.0.0.1:8200\" … }".to_owned()
-        );
-    };
-    blocks(value).into_iter().map(|(kind, body)| listener(&kind, body)).collect()
+/// The level by the name that the log knows; other programs' names are taken too.
+fn log_level(top: &mut Section) -> Result<Option<String>, String> {
+    let Some(text) = top.text("log_level")? else { return Ok(None) };
+    level(&text).map(|level| Some(level.to_owned())).map_err(|why| top.says(&why))
 }
 
-fn listener(kind: &str, mut body: Map<String, Value>) -> Result<Listener, String> {
-    if kind != "tcp" {
-        return Err(format!("listener \"{kind}\" is not known; the only kind is tcp"));
-    }
-    let text_address = text(&mut body, "address")?.unwrap_or_else(|| "127.0.0.1:8200".to_owned());
-    let address = std::net::ToSocketAddrs::to_socket_addrs(text_address.as_str()).ok().and_then(|mut all| all.next());
-    let address = address.ok_or_else(|| format!("listener \"tcp\": address {text_address:?} is not HOST:PORT"))?;
-    let tls = if flag(&mut body, "tls_disable")?.unwrap_or(false) {
-        None
-    } else {
-        let file = |body: &mut _, name| text(body, name).map(|path| path.map(PathBuf::from));
-        match (file(&mut body, "tls_cert_file")?, file(&mut body, "tls_key_file")?) {
-            (Some(cert_file), Some(key_file)) => Some(Tls { cert_file, key_file }),
-            _ => return Err("listener \"tcp\": set tls_cert_file and tls_key_file, or tls_disable = true".to_owned()),
-        }
-    };
-    let max_request_size =
-        number(&mut body, "max_request_size")?.map(|size| usize::try_from(size).unwrap_or(usize::MAX));
-    Ok(Listener { address, tls, max_request_size, max_request_duration: duration(&mut body, "max_request_duration")? })
-}
-
-fn text(map: &mut Map<String, Value>, key: &str) -> Result<Option<String>, String> {
-    match map.remove(key) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text)),
-        Some(_) => Err(format!("{key}: expected a text")),
+/// The log's own name of a level.
+pub(crate) fn level(text: &str) -> Result<&'static str, String> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "trace" => Ok("trace"),
+        "debug" => Ok("debug"),
+        "info" | "notice" | "" => Ok("info"),
+        "warn" | "warning" => Ok("warn"),
+        "err" | "error" => Ok("error"),
+        "off" => Ok("off"),
+        _ => Err("log_level: use error, warn, info, debug or trace".to_owned()),
     }
 }
 
-fn flag(map: &mut Map<String, Value>, key: &str) -> Result<Option<bool>, String> {
-    let wrong = || format!("{key}: expected true or false");
-    match map.remove(key) {
-        None | Some(Value::Null) => Ok(None),
-        Some(value) => serde_json::from_value::<api::Flag>(value).map(|flag| Some(flag.0)).map_err(|_| wrong()),
-    }
+fn log_json(top: &mut Section) -> Result<Option<bool>, String> {
+    let Some(text) = top.text("log_format")? else { return Ok(None) };
+    form(&text).map(Some).map_err(|why| top.says(&why))
 }
 
-fn number(map: &mut Map<String, Value>, key: &str) -> Result<Option<u64>, String> {
-    let wrong = || format!("{key}: expected a whole number");
-    match map.remove(key) {
-        None | Some(Value::Null) => Ok(None),
-        Some(value) => serde_json::from_value::<api::Count>(value).map(|count| Some(count.0)).map_err(|_| wrong()),
-    }
-}
-
-fn duration(map: &mut Map<String, Value>, key: &str) -> Result<Option<Duration>, String> {
-    match map.remove(key) {
-        None | Some(Value::Null) => Ok(None),
-        Some(value) => {
-            serde_json::from_value::<api::Ttl>(value).map(|ttl| ttl.set()).map_err(|error| format!("{key}: {error}"))
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(text: &str) -> Result<(Config, Vec<String>), String> {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("config.hcl");
-        std::fs::write(&path, text).unwrap();
-        Config::read(&[path])
-    }
-
-    const HCL: &str = r#"
-        storage "embedded" { path = "/data" }
-        listener "tcp" {
-          address       = "127.0.0.1:8200"
-          tls_cert_file = "c.pem"
-          tls_key_file  = "k.pem"
-        }
-        listener "tcp" {
-          address     = "127.0.0.1:8300"
-          tls_disable = "true"
-        }
-        max_lease_ttl = "72h"
-        disable_mlock = true
-        frobnicate    = 1
-    "#;
-
-    #[test]
-    fn hcl_and_json_say_the_same() {
-        let (hcl, warnings) = read(HCL).unwrap();
-        let json = r#"{"storage": {"raft": {"path": "/data"}},
-            "listener": [{"tcp": {"address": "127.0.0.1:8200", "tls_cert_file": "c.pem", "tls_key_file": "k.pem"}},
-                         {"tcp": {"address": "127.0.0.1:8300", "tls_disable": 1}}],
-            "max_lease_ttl": 259200}"#;
-        let (json, none) = read(json).unwrap();
-        assert_eq!(hcl.storage, json.storage);
-        assert_eq!(hcl.listeners, json.listeners);
-        assert_eq!(hcl.max_lease_ttl, json.max_lease_ttl);
-        assert_eq!(warnings, ["unknown or unsupported field frobnicate in the configuration"]);
-        assert!(none.is_empty());
-    }
-
-    #[test]
-    fn mistakes_name_the_field_and_the_remedy() {
-        for (text, word) in [
-            ("listener \"tcp\" { tls_disable = true }", "storage"),
-            ("storage \"inmem\" {}", "listener"),
-            ("storage \"consul\" {}\nlistener \"tcp\" { tls_disable = true }", "consul"),
-            ("storage \"embedded\" {}\nlistener \"tcp\" { tls_disable = true }", "path"),
-            ("storage \"inmem\" {}\nlistener \"tcp\" {}", "tls_cert_file"),
-            ("storage \"inmem\" {}\nlistener \"unix\" {}", "unix"),
-            ("storage \"inmem\" {}\nlistener \"tcp\" { tls_disable = true address = \"x\" }", ""),
-            ("storage \"inmem\" {}\nlistener \"tcp\" { tls_disable = \"maybe\" }", "tls_disable"),
-            ("storage \"inmem\" {", ""),
-        ] {
-            let error = read(text).unwrap_err();
-            assert!(error.contains(word), "{text}: {error}");
-        }
+/// Whether the log's format of this name is JSON.
+pub(crate) fn form(text: &str) -> Result<bool, String> {
+    match text {
+        "json" => Ok(true),
+        "standard" | "text" | "" => Ok(false),
+        _ => Err("log_format: use standard or json".to_owned()),
     }
 }

@@ -1,6 +1,7 @@
 //! The configuration as `sys/config/state/sanitized` shows it: what is set, and nothing that is secret.
 
 use serde_json::{Value, json};
+use strongroom_http::Address;
 
 use super::config::{Config, Storage};
 
@@ -40,9 +41,13 @@ pub(super) fn of(config: &Config) -> Value {
     })
 }
 
-fn listener(listener: &super::config::Listener) -> Value {
+fn listener(listener: &strongroom_http::ListenerConfig) -> Value {
+    let kind = match &listener.address {
+        Address::Tcp(_) => "tcp",
+        Address::Unix(_) => "unix",
+    };
     json!({
-        "type": "tcp",
+        "type": kind,
         "config": { "address": listener.address.to_string(), "tls_disable": listener.tls.is_none() },
     })
 }

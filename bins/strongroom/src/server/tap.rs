@@ -47,7 +47,7 @@ pub(super) struct Tap {
     /// What standard error gets.
     filter: reload::Handle<EnvFilter, Registry>,
     /// The level of the configuration.
-    configured: String,
+    configured: Mutex<String>,
     chosen: Mutex<BTreeMap<&'static str, Level>>,
     lines: broadcast::Sender<Arc<Said>>,
     look: Look,
@@ -79,12 +79,22 @@ impl Tap {
             // An error means that the log is gone, and with it whatever could be followed.
             let _ = handle.reload(Targets::new().with_targets(all));
         });
-        let configured = level.to_owned();
+        let configured = Mutex::new(level.to_owned());
         (Arc::new(Self { filter, configured, chosen: Mutex::default(), lines, look, turn: Arc::default() }), layer)
     }
 
+    /// Takes another level of the configuration; what was set for a logger stays.
+    pub(super) fn configure(&self, level: &str) -> Result<(), String> {
+        *self.configured.lock().unwrap_or_else(PoisonError::into_inner) = level.to_owned();
+        self.apply()
+    }
+
+    fn configured(&self) -> String {
+        self.configured.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn apply(&self) -> Result<(), String> {
-        let mut text = self.configured.clone();
+        let mut text = self.configured();
         for (name, level) in &*self.chosen.lock().unwrap_or_else(PoisonError::into_inner) {
             // Writing to a text does not fail.
             let _ = write!(text, ",{name}={}", level.as_str());
@@ -97,7 +107,7 @@ impl Tap {
 impl Logs for Tap {
     fn levels(&self) -> BTreeMap<&'static str, String> {
         let chosen = self.chosen.lock().unwrap_or_else(PoisonError::into_inner);
-        let level = |name| chosen.get(name).map_or_else(|| self.configured.clone(), |level| level.as_str().to_owned());
+        let level = |name| chosen.get(name).map_or_else(|| self.configured(), |level| level.as_str().to_owned());
         LOGGERS.iter().map(|name| (*name, level(name))).collect()
     }
 

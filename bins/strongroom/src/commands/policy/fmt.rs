@@ -26,8 +26,8 @@ impl Fmt {
     pub(crate) fn run(self, session: &Session) -> Outcome {
         let stdin = self.file == "-";
         let text = if stdin { input::read_stdin()? } else { input::read_file(&self.file)? };
-        if let Err(error) = hcl::parse(&text) {
-            return Err(Failure::local(format!("Error parsing {}: {error}", self.file)));
+        if let Err(error) = hcl1::parse(&text) {
+            return Err(Failure::local(format!("Error parsing {}: line {}: {}", self.file, error.line, error.what)));
         }
         let laid_out = format(&text);
         if stdin {
