@@ -200,9 +200,15 @@ impl Session {
         if config.skip_verify {
             words.push("--insecure".to_owned());
         }
+        words.extend(client.socket().map(|path| format!("--unix-socket {}", quoted(&path.display().to_string()))));
         let headers = [("X-Vault-Namespace", client.namespace()), ("X-Vault-Wrap-Ttl", client.wrap_ttl())];
         for (name, value) in headers {
             words.extend(value.map(|value| format!("-H {}", quoted(&format!("{name}: {value}")))));
+        }
+        let more = config.headers.iter();
+        words.extend(more.map(|(name, value)| format!("-H {}", quoted(&format!("{name}: {value}")))));
+        if verb == Verb::Patch {
+            words.push("-H \"Content-Type: application/merge-patch+json\"".to_owned());
         }
         words.push("-H \"X-Vault-Request: true\"".to_owned());
         words.push(format!("-H \"X-Vault-Token: $({} print token)\"", self.program.name()));
@@ -210,7 +216,7 @@ impl Session {
             words.push(format!("-d {}", quoted(&body.to_string())));
         }
         let url = client.url(verb, path, query)?.to_string();
-        words.push(if url.contains(['&', '\'']) { quoted(&url) } else { url });
+        words.push(if url.contains(SPECIAL) { quoted(&url) } else { url });
         Ok(words.join(" "))
     }
 }
@@ -219,6 +225,9 @@ impl Session {
 pub(crate) fn env(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
+
+/// What means something to a shell.
+const SPECIAL: [char; 14] = ['&', '\'', ';', '(', ')', '*', '?', '!', '$', '~', '[', ']', '#', ' '];
 
 /// A word for a shell.
 fn quoted(text: &str) -> String {

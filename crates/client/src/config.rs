@@ -13,7 +13,7 @@ use crate::{Error, Result};
 /// What a [`crate::Client`] is made from.
 #[derive(Debug)]
 pub struct Config {
-    /// The server, as `https://host:port`, optionally with a path prefix.
+    /// The server, as `https://host:port`, optionally with a path prefix; or a socket, as `unix:///path`.
     pub address: String,
     /// The token to send.
     pub token: Option<SecretString>,

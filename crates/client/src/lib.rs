@@ -11,7 +11,11 @@ mod response;
 mod retry;
 mod transport;
 
-use std::{pin::Pin, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    pin::Pin,
+    sync::Arc,
+};
 
 use api::{Auth, ReqPath, Verb};
 use bytes::Bytes;
@@ -43,7 +47,7 @@ pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes>> + Send>>;
 impl Client {
     /// Prepares the connection; nothing is sent yet. Fails on an address, certificate or key that cannot be used.
     pub fn new(config: Config) -> Result<Self> {
-        let transport::Transport { http, base, host } = transport::build(&config)?;
+        let transport::Transport { http, base, host, socket } = transport::build(&config)?;
         let mut headers = Vec::with_capacity(config.headers.len());
         for (name, value) in &config.headers {
             let wrong =
@@ -54,7 +58,7 @@ impl Client {
             ));
         }
         let retry = retry::Retry::new(config.max_retries, config.retry_wait);
-        let shared = Arc::new(Shared { http, base, host, headers, retry, timeout: config.timeout });
+        let shared = Arc::new(Shared { http, base, host, socket, headers, retry, timeout: config.timeout });
         Ok(Self {
             shared,
             token: config.token.filter(|token| !token.is_empty()).map(Arc::new),
@@ -94,6 +98,11 @@ impl Client {
     /// The wrapping TTL that is sent, if there is one.
     pub fn wrap_ttl(&self) -> Option<&str> {
         self.wrap_ttl.as_deref()
+    }
+
+    /// The socket in the file system that requests go through, if they do.
+    pub fn socket(&self) -> Option<&Path> {
+        self.shared.socket.as_deref()
     }
 
     /// Reads `path` (below `/v1/`).
@@ -185,7 +194,7 @@ impl Client {
         if reply.status().as_u16() >= 400 {
             return Err(response::receive(verb, &url, reply).await?.into_error());
         }
-        let address = origin(&url);
+        let address = self.shared.place(&url);
         Ok(reply.bytes_stream().map_err(move |error| Error::transport(&address, error)).boxed())
     }
 
@@ -230,7 +239,7 @@ impl Client {
         body: Option<Bytes>,
         timeout: Option<std::time::Duration>,
     ) -> Result<reqwest::Response> {
-        let address = origin(&url);
+        let address = self.shared.place(&url);
         let mut request = self.shared.http.request(method(verb), url).header("X-Vault-Request", "true");
         request = request.header(ACCEPT, "application/json");
         if let Some(host) = &self.shared.host {
@@ -284,9 +293,20 @@ struct Shared {
     base: Url,
     /// The `Host` header, where it differs from the name in the URL.
     host: Option<HeaderValue>,
+    socket: Option<PathBuf>,
     headers: Vec<(HeaderName, HeaderValue)>,
     retry: retry::Retry,
     timeout: std::time::Duration,
+}
+
+impl Shared {
+    /// What an error message may name: the socket, or scheme, host and port of a URL.
+    fn place(&self, url: &Url) -> String {
+        match &self.socket {
+            Some(path) => format!("unix://{}", path.display()),
+            None => origin(url),
+        }
+    }
 }
 
 fn method(verb: Verb) -> Method {
@@ -298,7 +318,7 @@ fn method(verb: Verb) -> Method {
     }
 }
 
-/// Scheme, host and port of a URL: what an error message may name.
+/// Scheme, host and port of a URL.
 fn origin(url: &Url) -> String {
     url.origin().ascii_serialization()
 }

@@ -1,6 +1,11 @@
 //! The HTTP client below: trust, identity, names, redirects.
 
-use std::{fmt::Write as _, net::SocketAddr, path::Path, time::Duration};
+use std::{
+    fmt::Write as _,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use reqwest::{
     Certificate, Identity,
@@ -19,11 +24,13 @@ pub(crate) struct Transport {
     pub(crate) base: Url,
     /// The `Host` header, where the URL names another host.
     pub(crate) host: Option<HeaderValue>,
+    /// The socket in the file system that all connections go through.
+    pub(crate) socket: Option<PathBuf>,
 }
 
 /// Makes the HTTP client that `config` asks for.
 pub(crate) fn build(config: &Config) -> Result<Transport> {
-    let mut base = parse_address(&config.address)?;
+    let (mut base, socket) = parse_address(&config.address)?;
     let mut host = None;
     let mut builder = reqwest::Client::builder()
         .user_agent(concat!("strongroom/", env!("CARGO_PKG_VERSION")))
@@ -41,6 +48,9 @@ pub(crate) fn build(config: &Config) -> Result<Transport> {
     if let Some(identity) = identity(config)? {
         builder = builder.identity(identity);
     }
+    if let Some(path) = &socket {
+        builder = builder.unix_socket(path.as_path());
+    }
     if let Some(name) = config.tls_server_name.as_deref().filter(|_| base.scheme() == "https") {
         // The library takes the name to check from the URL, so the URL gets it and the resolver leads it back.
         let port = base.port_or_known_default().unwrap_or(443);
@@ -54,7 +64,7 @@ pub(crate) fn build(config: &Config) -> Result<Transport> {
         builder = builder.dns_resolver(Detour { target, port });
     }
     let http = builder.build().map_err(|error| Error::Config { message: explain_build(&error) })?;
-    Ok(Transport { http, base, host })
+    Ok(Transport { http, base, host, socket })
 }
 
 /// Encodes a path of the API for a URL, keeping its slashes.
@@ -71,12 +81,18 @@ pub(crate) fn encode_path(path: &str) -> String {
     text
 }
 
-fn parse_address(address: &str) -> Result<Url> {
+/// Where requests go: a URL, and the socket for `unix:///path`.
+fn parse_address(address: &str) -> Result<(Url, Option<PathBuf>)> {
     let wrong = |why: &str| Error::Config {
         message: format!("address {address:?} is not valid: {why}; use a URL such as https://strongroom.example:8200"),
     };
-    if address.starts_with("unix:") {
-        return Err(wrong("unix sockets are not supported"));
+    if let Some(path) = address.trim().strip_prefix("unix:") {
+        let path = PathBuf::from(path.strip_prefix("//").unwrap_or(path));
+        if !path.is_absolute() {
+            return Err(wrong("a socket is named as in unix:///run/strongroom.sock"));
+        }
+        let url = Url::parse("http://localhost").map_err(|_| wrong("it is not a URL"))?;
+        return Ok((url, Some(path)));
     }
     let url = Url::parse(address.trim()).map_err(|_| wrong("it is not a URL"))?;
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
@@ -88,7 +104,7 @@ fn parse_address(address: &str) -> Result<Url> {
     if url.query().is_some() || url.fragment().is_some() {
         return Err(wrong("it must not hold '?' or '#'"));
     }
-    Ok(url)
+    Ok((url, None))
 }
 
 /// A standby sends its callers on once; never from TLS to plain text.
@@ -199,11 +215,13 @@ mod tests {
 
     #[test]
     fn addresses_that_cannot_be_used_say_why() {
-        for address in ["", "localhost:8200", "ftp://x", "unix:///run/x", "http://u:p@x", "https://x/?a=b", "https://"]
-        {
+        for address in ["", "localhost:8200", "ftp://x", "unix://run/x", "http://u:p@x", "https://x/?a=b", "https://"] {
             let error = parse_address(address).unwrap_err().to_string();
             assert!(error.contains("use a URL such as"), "{address}: {error}");
         }
-        assert_eq!(parse_address("https://x:8200/prefix").unwrap().path(), "/prefix");
+        assert_eq!(parse_address("https://x:8200/prefix").unwrap().0.path(), "/prefix");
+        for address in ["unix:///run/x", "unix:/run/x"] {
+            assert_eq!(parse_address(address).unwrap().1.unwrap(), Path::new("/run/x"));
+        }
     }
 }

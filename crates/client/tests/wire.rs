@@ -104,6 +104,29 @@ const SECRET: &str = r#"{"request_id":"r1","lease_id":"","renewable":false,"leas
     "wrap_info":null,"warnings":["careful"],"auth":null}"#;
 
 #[tokio::test]
+async fn a_socket_in_the_file_system_is_asked_too() {
+    let folder = std::env::temp_dir().join(format!("strongroom-client-socket-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("s.sock");
+    let address = format!("unix://{}", path.display());
+    let client = || Client::new(Config { address: address.clone(), max_retries: 0, ..Config::default() }).unwrap();
+    let error = client().read("secret/a", &[]).await.unwrap_err().to_string();
+    assert!(error.contains("s.sock"), "{error}");
+    let listener = tokio::net::UnixListener::bind(&path).unwrap();
+    tokio::spawn(async move {
+        let (socket, _) = listener.accept().await.unwrap();
+        let (log, answers) =
+            (Arc::default(), Arc::new(Mutex::new(VecDeque::from([(200, Vec::new(), SECRET.to_owned())]))));
+        let service = service_fn(move |request| answer(request, Arc::clone(&log), Arc::clone(&answers)));
+        let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), service).await;
+    });
+    let client = client();
+    assert_eq!(client.socket(), Some(path.as_path()));
+    assert_eq!(client.read("secret/a", &[]).await.unwrap().status, 200);
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[tokio::test]
 async fn requests_carry_what_servers_expect() {
     let server = Script::of(&[(200, SECRET), (200, SECRET), (204, ""), (200, SECRET), (204, "")]).await;
     let client = server.client();
