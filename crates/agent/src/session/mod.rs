@@ -266,14 +266,11 @@ impl Session {
 
     /// Revokes a token and with it all that it leased. Only then is its stream closed.
     async fn give_up(&self, token: &Token) {
-        let nothing = json!({});
-        let revoke = token.client.write("auth/token/revoke-self", &nothing);
-        let why = match tokio::time::timeout(REVOCATION, revoke).await {
-            Ok(Ok(_)) => return,
-            // It is gone already, and that is what we want.
-            Ok(Err(error)) if error.status() == Some(403) => return,
-            Ok(Err(error)) => explain(&error),
-            Err(_) => format!("no answer within {} s", REVOCATION.as_secs()),
+        let mut last = None;
+        let why = match tokio::time::timeout(REVOCATION, revoke(token, &mut last)).await {
+            Ok(Ok(())) => return,
+            Ok(Err(why)) => why,
+            Err(_) => last.unwrap_or_else(|| format!("no answer within {} s", REVOCATION.as_secs())),
         };
         let end = if token.liveness.is_some() {
             format!("the server revokes them {} s after this process has ended", self.plan.manifest.run.grace.as_secs())
@@ -281,6 +278,24 @@ impl Session {
             format!("they end by themselves within {} s", token.duration.as_secs())
         };
         say(&format_args!("the credentials of this run could not be revoked ({why}); {end}"));
+    }
+}
+
+/// Revokes a token, again and again while the server cannot be reached or is not ready: that may be over in a moment, and
+/// to revoke twice does no harm. `last` says why it has not succeeded yet.
+async fn revoke(token: &Token, last: &mut Option<String>) -> Result<(), String> {
+    loop {
+        let error = match token.client.write("auth/token/revoke-self", &json!({})).await {
+            Ok(_) => return Ok(()),
+            Err(error) => error,
+        };
+        match error.status() {
+            // It is gone already, and that is what we want.
+            Some(403) => return Ok(()),
+            None | Some(429 | 500..) => *last = Some(explain(&error)),
+            Some(_) => return Err(explain(&error)),
+        }
+        tokio::time::sleep(AGAIN).await;
     }
 }
 
@@ -334,3 +349,5 @@ fn explain(error: &client::Error) -> String {
 
 /// How long a revocation may take at the end.
 const REVOCATION: Duration = Duration::from_secs(5);
+/// How long to wait before it is tried again.
+const AGAIN: Duration = Duration::from_millis(250);

@@ -140,6 +140,24 @@ async fn a_run_has_a_token_of_its_own_and_gives_it_back() {
     assert_eq!(fake.last("PUT auth/token/revoke-self").token, "token-1", "the child, not the caller's own");
 }
 
+/// A server that restarts just when a program ends used to be given up after less than a second.
+#[tokio::test]
+async fn a_server_that_is_away_for_a_moment_is_waited_for_at_the_end() {
+    let fake = Fake::start().await;
+    fake.put("kv/a", json!({"v": "x"}));
+    let mut run = Run::start(&fake, &[("V", "sr://kv/a#v")], "");
+    run.started().await;
+    fake.state().down = Some(503);
+    let Run { events, task, .. } = run;
+    events.send(Event::Ended(Exit::Code(0))).unwrap();
+    // More often than the client by itself would try.
+    wait_for(|| fake.count("PUT auth/token/revoke-self") > 4).await;
+    assert!(!task.is_finished(), "given up");
+    fake.state().down = None;
+    tokio::time::timeout(Duration::from_secs(10), task).await.unwrap().unwrap();
+    assert_eq!(fake.last("PUT auth/token/revoke-self").token, "token-1");
+}
+
 #[tokio::test]
 async fn without_references_nobody_is_asked() {
     let fake = Fake::start().await;
