@@ -183,11 +183,12 @@ pub(crate) fn start(args: Vec<OsString>) -> ExitCode {
     let mut tree = command(program.name());
     tree.build();
     let fallback = Terminal::new(crate::output::Format::Table, None, true, false);
+    let misuse = misuse(&args);
     let words = match argv::normalise(&tree, args.into_iter().skip(1).collect()) {
         Ok(words) => words,
         Err(text) => {
             fallback.error(&text);
-            return ExitCode::from(1);
+            return ExitCode::from(misuse);
         }
     };
     if asks_version(&words) {
@@ -200,9 +201,15 @@ pub(crate) fn start(args: Vec<OsString>) -> ExitCode {
         Err(error) => {
             // Nobody can be told when the output is gone.
             let _ = error.print();
-            ExitCode::from(u8::from(!matches!(error.kind(), ErrorKind::DisplayHelp)))
+            if error.kind() == ErrorKind::DisplayHelp { ExitCode::SUCCESS } else { ExitCode::from(misuse) }
         }
     }
+}
+
+/// The exit code of a call that makes no sense. That of `run` is none that the program it runs is likely to have.
+fn misuse(args: &[OsString]) -> u8 {
+    let first = args.iter().skip(1).find(|word| !word.to_string_lossy().starts_with('-'));
+    if first.is_some_and(|word| word == "run") { 125 } else { 1 }
 }
 
 /// Whether the first word asks for the version; no command is needed then.

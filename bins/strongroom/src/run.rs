@@ -23,7 +23,7 @@ const GUARDIAN: &str = "sr-guardian";
 /// `sr://MOUNT/PATH#FIELD`. The program starts when all of them are there, and not at all otherwise. It is run as a bare
 /// shell would: same exit code, same signals, same terminal. When it ends, or is killed, what it got is revoked.
 ///
-/// Exit codes: the program's own; 125 if a secret could not be had, 126 if the program cannot be executed, 127 if there
+/// Exit codes: the program's own; 125 if the call makes no sense or a secret could not be had, 126 if the program cannot be executed, 127 if there
 /// is none.
 #[derive(clap::Args)]
 #[command(after_help = "EXAMPLES:
@@ -85,7 +85,7 @@ pub(crate) struct Run {
     secret_id_file: Option<PathBuf>,
 
     /// The program and its arguments
-    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+    #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
 
