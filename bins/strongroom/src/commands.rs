@@ -16,6 +16,7 @@ mod path_help;
 mod policy;
 mod print;
 mod read;
+mod remount;
 mod rotation;
 mod secrets;
 mod status;

@@ -98,10 +98,19 @@ impl Terminal {
     /// Prints rows under headings, or `whole` in the other forms.
     pub(crate) fn rows(&self, headings: &[&str], rows: &[Vec<String>], whole: &Json) -> Outcome {
         match self.format {
-            Format::Table | Format::Raw => self.print(&table::table(headings, rows))?,
+            Format::Table | Format::Raw => self.table(headings, rows)?,
             Format::Json | Format::Yaml => self.structured(whole)?,
         }
         Ok(crate::failure::DONE)
+    }
+
+    /// Prints rows under headings; below each other where the terminal is too narrow.
+    pub(crate) fn table(&self, headings: &[&str], rows: &[Vec<String>]) -> Result<(), Failure> {
+        let out = std::io::stdout();
+        // What is read by a program has one shape only.
+        let width = out.is_terminal().then(|| rustix::termios::tcgetwinsize(&out).ok()).flatten();
+        let width = width.map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0);
+        self.print(&table::fitting(headings, rows, width))
     }
 
     /// Prints the names of a listing.

@@ -81,6 +81,22 @@ fn every_shell_gets_its_completions() {
 }
 
 #[test]
+fn completion_in_a_shell_offers_commands_and_flags() {
+    let binary = env!("CARGO_BIN_EXE_strongroom");
+    let offers = |words: &str, at: usize| {
+        let script = format!(
+            "source <('{binary}' completion bash); COMP_WORDS=({words}); COMP_CWORD={at}; \
+             _strongroom strongroom \"${{COMP_WORDS[{at}]}}\" \"${{COMP_WORDS[{at}-1]}}\"; echo \"${{COMPREPLY[@]}}\""
+        );
+        let output = Command::new("bash").args(["--norc", "-c", &script]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    assert_eq!(offers("strongroom kv met", 2), "metadata");
+    assert_eq!(offers("strongroom operator init --key-t", 3), "--key-threshold");
+    assert!(offers("strongroom ''", 1).contains("operator"));
+}
+
+#[test]
 fn a_login_keeps_the_token_for_its_owner_alone() {
     use std::os::unix::fs::PermissionsExt as _;
     let server = Server::start(&[(

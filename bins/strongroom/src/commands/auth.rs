@@ -4,6 +4,7 @@ mod disable;
 mod enable;
 mod help;
 mod list;
+mod r#move;
 mod tune;
 
 use crate::{failure::Outcome, session::Session};
@@ -24,6 +25,7 @@ pub(crate) enum Auth {
     Disable(disable::Disable),
     List(list::List),
     Tune(tune::Tune),
+    Move(r#move::Move),
     Help(help::Help),
 }
 
@@ -34,6 +36,7 @@ impl Auth {
             Self::Disable(command) => command.run(session).await,
             Self::List(command) => command.run(session).await,
             Self::Tune(command) => command.run(session).await,
+            Self::Move(command) => command.run(session).await,
             Self::Help(command) => command.run(session).await,
         }
     }

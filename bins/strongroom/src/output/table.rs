@@ -10,6 +10,20 @@ pub(crate) fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
     columns(&lines)
 }
 
+/// As [`table`], but each row as a paragraph of keys and values where a line would be longer than `width`.
+pub(crate) fn fitting(headings: &[&str], rows: &[Vec<String>], width: Option<usize>) -> String {
+    let flat = table(headings, rows);
+    let longest = flat.lines().map(|line| line.chars().count()).max().unwrap_or(0);
+    if headings.len() < 3 || width.is_none_or(|width| longest <= width) {
+        return flat;
+    }
+    let paragraph = |row: &Vec<String>| {
+        let pairs = headings.iter().zip(row).filter(|(_, cell)| !cell.is_empty());
+        columns(&pairs.map(|(heading, cell)| vec![(*heading).to_owned(), cell.clone()]).collect::<Vec<_>>())
+    };
+    rows.iter().map(paragraph).collect::<Vec<_>>().join("\n\n")
+}
+
 /// Rows without headings.
 pub(crate) fn columns(rows: &[Vec<String>]) -> String {
     let cells: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| shown(cell)).collect()).collect();
@@ -109,6 +123,22 @@ mod tests {
     fn columns_line_up() {
         let rows = [vec!["a".to_owned(), "1".to_owned()], vec!["longer".to_owned(), String::new()]];
         assert_eq!(table(&["Key", "Value"], &rows), "Key       Value\n---       -----\na         1\nlonger    n/a");
+    }
+
+    #[test]
+    fn a_table_that_is_too_wide_becomes_paragraphs() {
+        let row = |name: &str| vec![name.to_owned(), "read".to_owned(), String::new()];
+        let (headings, rows) = (["Who", "Operation", "Rule"], [row("app"), row("web")]);
+        let flat = table(&headings, &rows);
+        assert_eq!(fitting(&headings, &rows, None), flat);
+        assert_eq!(fitting(&headings, &rows, Some(80)), flat);
+        assert_eq!(
+            fitting(&headings, &rows, Some(20)),
+            "Who          app\nOperation    read\n\nWho          web\nOperation    read"
+        );
+        // Keys and values are that already.
+        let pair = [vec!["a".to_owned(), "x".repeat(99)]];
+        assert_eq!(fitting(&["Key", "Value"], &pair, Some(20)), table(&["Key", "Value"], &pair));
     }
 
     #[test]

@@ -87,6 +87,8 @@ fn general() -> Vec<Story> {
         call("unknown-command", "raed x", &[]),
         call("unknown-flag", "read -formt=json x", &[]),
         call("bad-format", "read -format=xml x", &[]),
+        call("curl-more", "-header=X-A=b patch -wrap-ttl=5m -output-curl-string 'x/y z' a=1", &[]),
+        call("curl-query", "read -output-curl-string secret/data/a version=2", &[]),
         call("curl", "-namespace=team write -output-curl-string x/y 'a=it is'", &[]),
         call("policy-needed", "list -output-policy secret/metadata", &[]),
         call(
@@ -123,6 +125,11 @@ fn key_value() -> Vec<Story> {
         call("kv-get", "kv get team/secret/app/db", &[(AT, 200, V2), (DATA, 200, SECRET)]),
         call("kv-get-mount", "kv get -mount=team/secret app/db", &[(MOUNT, 200, V2), (DATA, 200, SECRET)]),
         call("kv-get-json", "kv get -format=json -mount=team/secret app/db", &[(MOUNT, 200, V2), (DATA, 200, SECRET)]),
+        call(
+            "kv-get-wrapped-field",
+            "kv get -wrap-ttl=5m -field=wrapping_token -mount team/secret app/db",
+            &[(MOUNT, 200, V2), (DATA, 200, WRAPPED)],
+        ),
         call(
             "kv-get-field",
             "kv get -field password -mount team/secret app/db",
@@ -343,6 +350,18 @@ fn administration() -> Vec<Story> {
         call(
             "secrets-move",
             "secrets move a b",
+            &[
+                ("PUT /v1/sys/remount", 200, r#"{"request_id":"r","data":{"migration_id":"m-1"}}"#),
+                (
+                    "GET /v1/sys/remount/status/m-1",
+                    200,
+                    r#"{"request_id":"r","data":{"migration_info":{"status":"success"}}}"#,
+                ),
+            ],
+        ),
+        call(
+            "auth-move",
+            "auth move jwt auth/workloads/",
             &[
                 ("PUT /v1/sys/remount", 200, r#"{"request_id":"r","data":{"migration_id":"m-1"}}"#),
                 (

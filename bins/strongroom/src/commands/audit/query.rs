@@ -2,7 +2,7 @@ use clock::{Clock, Timestamp};
 
 use crate::{
     failure::{DONE, Failure, Outcome},
-    output::{json::Json, table},
+    output::json::Json,
     session::Session,
 };
 
@@ -111,10 +111,14 @@ impl Query {
         if records.is_empty() {
             return Err(Failure::Nothing("The journal has no such records".to_owned()));
         }
-        let rows: Vec<_> = records.iter().map(row).collect();
-        session
-            .terminal
-            .print(&table::table(&["Time", "Who", "Operation", "Path", "Outcome", "Rule", "Issued"], &rows))?;
+        let mut headings = vec!["Time", "Who", "Operation", "Path", "Outcome", "Rule", "Issued"];
+        let mut rows: Vec<_> = records.iter().map(row).collect();
+        if self.path.is_some() {
+            // They all say what was asked for.
+            headings.remove(PATH);
+            rows.iter_mut().for_each(|row| drop(row.remove(PATH)));
+        }
+        session.terminal.table(&headings, &rows)?;
         if let Some(last) = records.last().filter(|_| records.len() >= self.limit as usize) {
             session.terminal.note(&format!("\nMore may follow: repeat with -after={}", last.integer_at("seq")));
         }
@@ -172,6 +176,9 @@ fn moment(name: &str, text: &str, clock: &Clock) -> Result<String, Failure> {
     clock.now().checked_sub(ago).map(|moment| moment.to_string()).map_err(|_| wrong())
 }
 
+/// Which column of a row is the path.
+const PATH: usize = 3;
+
 /// One line: time, who, operation, path, outcome, rule, what was issued.
 fn row(record: &Json) -> Vec<String> {
     let nothing = Json::Null;
@@ -190,7 +197,7 @@ fn row(record: &Json) -> Vec<String> {
         error => error.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or(error),
     };
     vec![
-        time.unwrap_or_default().to_owned(),
+        milliseconds(time.unwrap_or_default()),
         who(auth, request, response),
         request.text_at("operation").to_owned(),
         request.text_at("path").to_owned(),
@@ -198,6 +205,16 @@ fn row(record: &Json) -> Vec<String> {
         rules(auth),
         issued(request, response),
     ]
+}
+
+/// `2026-01-02T03:04:05.123456789Z` as `2026-01-02T03:04:05.123Z`: the rest helps nobody to find their way.
+fn milliseconds(time: &str) -> String {
+    match time.split_once('.') {
+        Some((seconds, fraction)) if fraction.len() > 4 && fraction.ends_with('Z') => {
+            format!("{seconds}.{}Z", fraction.chars().take(3).collect::<String>())
+        }
+        _ => time.to_owned(),
+    }
 }
 
 /// The best name for whoever asked, and the address.
@@ -229,12 +246,11 @@ pub(crate) fn rules(auth: &Json) -> String {
     rules.filter(|rule| !rule.is_empty()).collect::<Vec<_>>().join(", ")
 }
 
-/// The lease and the user that came of it.
+/// The user that came of it, or the lease where there is none.
 fn issued(request: &Json, response: &Json) -> String {
     let lease = response.get("secret").map(|secret| secret.text_at("lease_id")).unwrap_or_default();
-    let user =
-        [response, request].iter().find_map(|part| part.get("data")?.get("username")?.text()).unwrap_or_default();
-    [lease, user].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(" ")
+    let user = [response, request].iter().find_map(|part| part.get("data")?.get("username")?.text());
+    user.unwrap_or(lease).to_owned()
 }
 
 #[cfg(test)]
@@ -267,13 +283,13 @@ mod tests {
         assert_eq!(
             row(&record),
             [
-                "2026-01-02T03:04:05.0000012Z",
+                "2026-01-02T03:04:05.000Z",
                 "jwt-app (10.0.0.7)",
                 "read",
                 "database/creds/app",
                 "ok",
                 "app:3 database/creds/app",
-                "database/creds/app/x1 v-app-1"
+                "v-app-1"
             ]
         );
         let refused = Json::parse(

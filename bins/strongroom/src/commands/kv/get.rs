@@ -33,7 +33,7 @@ impl Get {
             return Err(Failure::Nothing(format!("No value found at {path}")));
         };
         let terminal = &session.terminal;
-        if let Some(name) = &terminal.field {
+        if let Some(name) = terminal.field.as_ref().filter(|_| answer.wrap_info.is_none()) {
             return field(session, &target, &path, &answer, name);
         }
         if answer.wrap_info.is_some() || !terminal.is_table() {

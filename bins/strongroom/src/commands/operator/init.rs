@@ -2,6 +2,7 @@ use serde_json::{Map, Value};
 
 use super::pgp;
 use crate::{
+    cli::Program,
     failure::{DONE, Failure, Outcome, SERVER},
     output::json::Json,
     session::Session,
@@ -112,11 +113,11 @@ async fn status(session: &Session) -> Outcome {
     let answer = session.read("checking initialization status", "sys/init", &[]).await?;
     let initialised = answer.and_then(|answer| answer.data).is_some_and(|data| data.is_true("initialized"));
     if session.terminal.is_table() {
-        session.terminal.print(if initialised {
-            "Strongroom is initialized"
-        } else {
-            "Strongroom is not initialized"
-        })?;
+        let name = match session.program {
+            Program::Strongroom => "Strongroom",
+            Program::Vault => "Vault",
+        };
+        session.terminal.print(&format!("{name} is {}initialized", if initialised { "" } else { "not " }))?;
     } else {
         session.terminal.structured(&Json::Map(vec![("initialized".to_owned(), Json::Bool(initialised))]))?;
     }
