@@ -44,6 +44,7 @@ pub(super) fn listener(mut body: Section, warnings: &mut Vec<String>) -> Result<
     limits(&mut body, &mut config)?;
     config.forwarded_for = forwarded_for(&mut body)?;
     config.proxy_protocol = proxy_protocol(&mut body)?;
+    open_routes(&mut body, &mut config)?;
     response_headers(&mut body, &mut config)?;
     for key in IGNORED {
         body.pass_over(key);
@@ -241,6 +242,22 @@ fn proxy_protocol(body: &mut Section) -> Result<Option<ProxyProtocol>, String> {
             Err(body.says("proxy_protocol_behavior: use use_always, allow_authorized or deny_unauthorized"))
         }
     }
+}
+
+/// What those without a token are not told, and may not do.
+fn open_routes(body: &mut Section, config: &mut ListenerConfig) -> Result<(), String> {
+    let open = &mut config.open_routes;
+    let switches = [
+        ("redact_version", &mut open.redact.version),
+        ("redact_cluster_name", &mut open.redact.cluster_name),
+        ("redact_addresses", &mut open.redact.addresses),
+        ("disable_unauthed_rekey_endpoints", &mut open.no_rekey),
+        ("disable_unauthed_generate_root_endpoints", &mut open.no_generate_root),
+    ];
+    for (key, switch) in switches {
+        *switch = body.flag(key)?.unwrap_or(*switch);
+    }
+    Ok(())
 }
 
 fn response_headers(body: &mut Section, config: &mut ListenerConfig) -> Result<(), String> {

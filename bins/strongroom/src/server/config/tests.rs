@@ -202,6 +202,15 @@ fn proxies_are_believed_as_told() {
     }
 }
 
+#[test]
+fn what_needs_no_token_can_be_kept_back() {
+    let (config, warnings) = listener("redact_version = true\ndisable_unauthed_rekey_endpoints = \"true\"").unwrap();
+    assert!(warnings.is_empty(), "{warnings:?}");
+    let open = config.open_routes;
+    assert!(open.redact.version && open.no_rekey && !open.redact.cluster_name && !open.no_generate_root);
+    assert!(listener("redact_version = \"maybe\"").unwrap_err().contains("redact_version"));
+}
+
 /// The form that Vault's own documentation shows, which is HCL 1 and no HCL 2.
 #[test]
 fn headers_of_replies_are_read() {
