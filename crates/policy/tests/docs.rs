@@ -11,6 +11,10 @@ fn the_examples_of_the_page_parse_without_a_warning() {
     assert!(blocks.len() >= 4);
     for block in blocks {
         let (language, text) = block.split_once('\n').unwrap();
+        if language == "toml" {
+            // A table for `policy test`, which the program's own tests read.
+            continue;
+        }
         assert!(["hcl", "json"].contains(&language), "{language}");
         let policy = Policy::parse("page", text).unwrap();
         let kv = |path: &str| (path == "kv/").then_some(MountKind::KvV2);
