@@ -121,12 +121,13 @@ fn options_of_audit_devices_are_checked() {
     let at = |name: &str| server.folder().join(name);
     let rows = [
         (json!({ "type": "file" }), "file_path"),
-        (json!({ "type": "file", "options": { "file_path": at("no/such/dir/x") } }), ""),
+        (json!({ "type": "file", "options": { "file_path": at("no/such/dir/x") } }), "No such file or directory"),
         (json!({ "type": "file", "options": { "file_path": at("x"), "mode": "9" } }), "mode"),
         (json!({ "type": "file", "options": { "file_path": at("x"), "prefix": "#!" } }), "prefix"),
         (json!({ "type": "file", "options": { "file_path": at("x"), "colour": "red" } }), "colour"),
         (json!({ "type": "file", "options": { "file_path": at("x"), "log_raw": "maybe" } }), "log_raw"),
-        (json!({ "type": "file", "options": { "file_path": "/dev/full" } }), ""),
+        (json!({ "type": "file", "options": { "file_path": "/dev/full" } }), "is full"),
+        (json!({ "type": "file", "options": { "file_path": at("x"), "format": "jsonx" } }), "format"),
         (json!({ "type": "telegraph" }), "unknown audit device type"),
         (json!({}), "missing type"),
         (json!({ "type": "file", "options": 7 }), "options"),
@@ -237,6 +238,7 @@ fn the_journal_says_who_did_what_and_shows_tampering() {
     assert_eq!(query("path_prefix=cubbyhole/&operation=create&kind=request").len(), 1);
     assert_eq!(query("path=none").len(), 0);
     assert_eq!(query("limit=1").len(), 1);
+    assert!(query("limit=0").len() > 1, "0 is as many as usual");
     let bad = |text: &str| root.get(&format!("sys/audit-journal/query?{text}"));
     bad("since=yesterday").refused(400, "since");
     bad("kind=odd").refused(400, "kind");
@@ -281,4 +283,59 @@ fn the_journal_says_who_did_what_and_shows_tampering() {
     assert!(verify(&key).status.success());
     let wrong = verify(&"0".repeat(64));
     assert!(!wrong.status.success(), "{wrong:?}");
+}
+
+#[test]
+fn a_journal_that_was_disabled_makes_room_for_another() {
+    // The last head of the old one was taken for what the new one must hold, and no journal could be enabled there again.
+    let (server, root) = start();
+    for round in 0..3 {
+        let path = server.folder().join(format!("journal-{round}"));
+        root.post("sys/audit/journal", json!({ "type": "journal", "options": { "path": path } })).done();
+        root.get("sys/mounts").ok();
+        root.delete("sys/audit/journal").done();
+    }
+    let first = server.folder().join("journal-0");
+    root.post("sys/audit/again", json!({ "type": "journal", "options": { "path": first } }))
+        .refused(400, "another key");
+}
+
+#[test]
+fn signed_ends_that_were_cut_off_are_missed() {
+    // Files that were set back to an earlier state are sound in themselves. The server knows of a later one.
+    let (mut server, root) = start();
+    let path = server.folder().join("journal");
+    let options = json!({ "path": path, "head_records": "1" });
+    root.post("sys/audit/journal", json!({ "type": "journal", "options": options })).done();
+    let (heads, aside) = (path.join("heads.jsonl"), path.join("heads.aside"));
+    let lines = || std::fs::read_to_string(&heads).unwrap().lines().map(|line| format!("{line}\n")).collect::<Vec<_>>();
+    Server::eventually("some heads are signed", || {
+        root.get("sys/mounts").ok();
+        (lines().len() > 3).then_some(())
+    });
+    let first = lines()[0].clone();
+    std::fs::rename(&heads, &aside).unwrap();
+    std::fs::write(&heads, first).unwrap();
+    let cut = Server::eventually("the cut is found", || {
+        let report = root.get("sys/audit-journal/verify").data();
+        report["faults"].to_string().contains("was kept elsewhere").then_some(report)
+    });
+    assert_eq!(cut["sound"], false, "{cut}");
+    std::fs::rename(&aside, &heads).unwrap();
+    assert_eq!(root.get("sys/audit-journal/verify").data()["sound"], true);
+
+    // The last head of a clean end is known too, and with less the server does not go on.
+    server.stop();
+    let all = lines();
+    let (last, earlier) = all.split_last().unwrap();
+    assert!(last.contains("\"closed\":true"), "{last}");
+    std::fs::write(&heads, earlier.concat()).unwrap();
+    server.launch();
+    let keys = server.keys().to_vec();
+    root.post("sys/unseal", json!({ "key": keys[0] })).ok();
+    root.post("sys/unseal", json!({ "key": keys[1] })).refused(503, "audit devices");
+    assert!(!server.logged("were signed").is_empty());
+    std::fs::write(&heads, all.concat()).unwrap();
+    server.unseal();
+    assert_eq!(root.get("sys/audit-journal/verify").data()["sound"], true);
 }

@@ -38,6 +38,8 @@ pub(crate) struct Entry {
 pub(crate) const KINDS: &[&str] = &[audit::file::KIND, audit::journal::KIND];
 
 const PREFIX: &str = "sys/audit/";
+/// How long the last heads of the journals are waited for.
+const LAST_HEADS: std::time::Duration = std::time::Duration::from_secs(2);
 
 fn key(path: &str) -> Key {
     Key::from(format!("{PREFIX}{path}"))
@@ -54,6 +56,16 @@ pub(crate) async fn list(store: &Arc<dyn Store>) -> Result<Vec<Entry>, Error> {
         serde_json::from_slice(&entry.value).map_err(|_| Error::internal("a stored audit device cannot be read"))
     };
     page.entries.iter().map(|(_, entry)| read(entry)).collect()
+}
+
+/// Keeps the head of a journal, unless it is the last word of one that is disabled.
+async fn keep_head(store: &Arc<dyn Store>, path: &str, line: String) -> Result<(), Error> {
+    let tx = Tx::new(Arc::clone(store));
+    if tx.get(&key(path)).await?.is_some() {
+        tx.put(head_key(path), line.into());
+        tx.commit().await?;
+    }
+    Ok(())
 }
 
 /// A device that was opened.
@@ -76,8 +88,6 @@ fn open(entry: &Entry, settings: &Settings, clock: &Clock, heads: Heads) -> Resu
     if entry.kind == audit::journal::KIND {
         let mut options = entry.options.clone();
         if let Some(directory) = settings.journal_directory.as_ref().filter(|_| !options.contains_key("path")) {
-            // If it cannot be made, opening the journal below it fails and says so.
-            let _ = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
             // The journal makes its own directory; the one that holds all journals is made here.
             std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(|source| {
                 audit::Error::Io {
@@ -108,7 +118,7 @@ impl Running {
         let entries = list(&self.store()).await?;
         for entry in &entries {
             if let Err(error) = self.add_device(entry).await {
-                tracing::error!(device = entry.path, %error, "an audit device could not be opened");
+                tracing::error!(device = entry.path, error = error.chain(), "an audit device could not be opened");
             }
         }
         if !entries.is_empty() && self.audit.is_empty() {
@@ -137,7 +147,7 @@ impl Running {
         let seed = (kind == audit::journal::KIND).then(crypto::random::bytes::<32>);
         let salt = crypto::random::bytes::<32>();
         let entry = Entry { path: path.to_owned(), kind: kind.to_owned(), description, options, local, salt, seed };
-        self.add_device(&entry).await.map_err(|error| Error::invalid(error.to_string()))?;
+        self.add_device(&entry).await.map_err(|error| Error::invalid(error.chain()))?;
         let tx = Tx::new(self.store());
         let stored = match tx.put_json(key(path), &entry) {
             Ok(()) => tx.commit().await.map_err(Error::from),
@@ -164,36 +174,51 @@ impl Running {
         Ok(true)
     }
 
-    /// The newest head of a journal that the barrier knows of: a journal cut off before it is found out.
-    pub(crate) async fn head(&self, path: &str) -> Option<Head> {
+    /// The newest head of a journal that the barrier knows of: a journal cut off before it is found out. A head that
+    /// another key signed is of a journal that was here before.
+    pub(crate) async fn head(&self, path: &str, public_key: &[u8]) -> Option<Head> {
         let entry = self.barrier.get(&head_key(path)).await.ok().flatten()?;
-        Head::parse(&entry.value)
+        Head::parse(&entry.value).filter(|head| head.signed_by(public_key))
     }
 
+    /// Keeps the newest head in the barrier, one after the other, so that an older one never replaces it.
     fn keep_heads(&self, path: &str) -> OnHead {
-        let (store, key) = (self.store(), head_key(path));
-        let runtime = tokio::runtime::Handle::current();
-        Arc::new(move |head| {
-            let (tx, key, line) = (Tx::new(Arc::clone(&store)), key.clone(), head.line());
-            runtime.spawn(async move {
-                tx.put(key, line.into());
-                if let Err(error) = tx.commit().await {
+        let (store, path) = (self.store(), path.to_owned());
+        let (newest, mut heads) = tokio::sync::watch::channel(None);
+        let keeping = tokio::spawn(async move {
+            while heads.changed().await.is_ok() {
+                let line: Option<String> = heads.borrow_and_update().clone();
+                let Some(line) = line else { continue };
+                if let Err(error) = keep_head(&store, &path, line).await {
                     // The head before it stays: at the end of a run the barrier may already be closed.
                     tracing::debug!(%error, "a head of the audit journal was not kept");
                 }
-            });
-        })
+            }
+        });
+        let mut all = self.keeping_heads.lock();
+        all.retain(|keeping| !keeping.is_finished());
+        all.push(keeping);
+        drop(all);
+        Arc::new(move |head| drop(newest.send_replace(Some(head.line()))))
+    }
+
+    /// Waits until the last heads of the journals, which are closed by now, are kept.
+    pub(crate) async fn last_heads(&self) {
+        let keeping = std::mem::take(&mut *self.keeping_heads.lock());
+        // A stuck journal holds on to its heads.
+        let _ = tokio::time::timeout(LAST_HEADS, futures::future::join_all(keeping)).await;
     }
 
     async fn add_device(&self, entry: &Entry) -> Result<(), audit::Error> {
         let (settings, clock, wanted) = (self.settings.clone(), self.clock.clone(), entry.clone());
-        let heads = Heads { anchor: self.head(&entry.path).await, on_head: self.keep_heads(&entry.path) };
+        let key = entry.seed.map(|seed| KeyPair::from_seed(&Zeroizing::new(seed)).public_key());
+        let anchor = self.head(&entry.path, &key.unwrap_or_default()).await;
+        let heads = Heads { anchor, on_head: self.keep_heads(&entry.path) };
         // A journal looks at its files when it is opened.
         let opened = tokio::task::spawn_blocking(move || open(&wanted, &settings, &clock, heads)).await;
         let opened = opened.map_err(|_| audit::Error::Closed)??;
         self.audit.enable(&entry.path, opened.device, opened.format).await?;
         if let Some(reader) = opened.reader {
-            let key = entry.seed.map(|seed| KeyPair::from_seed(&Zeroizing::new(seed)).public_key());
             self.journals.lock().insert(entry.path.clone(), (reader, key.unwrap_or_default()));
         }
         Ok(())

@@ -49,6 +49,7 @@ pub(crate) struct Running {
     pub(crate) reloading: tokio::sync::Mutex<()>,
     pub(crate) audit: Broker,
     pub(crate) journals: Mutex<Journals>,
+    pub(crate) keeping_heads: Mutex<Vec<tokio::task::JoinHandle<()>>>,
     pub(crate) leases: Arc<Leases>,
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) liveness: Arc<Liveness>,
@@ -83,6 +84,7 @@ impl Running {
             reloading: tokio::sync::Mutex::default(),
             audit: Broker::new(clock.clone(), audit::Settings::default()),
             journals: Mutex::default(),
+            keeping_heads: Mutex::default(),
             tasks: Mutex::default(),
             endings: Mutex::default(),
             guests: Guests::default(),
@@ -119,6 +121,7 @@ impl Running {
         for (path, error) in self.audit.close().await {
             tracing::warn!(device = path, %error, "an audit device did not close cleanly");
         }
+        self.last_heads().await;
         self.barrier.close();
     }
 

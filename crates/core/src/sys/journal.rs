@@ -99,7 +99,7 @@ async fn query(cx: Cx<System>, (): (), query: Query) -> Result<Data<Found>, Erro
         kind,
         failed: query.failed.map(|flag| flag.0),
         order: if query.oldest_first.0 { Order::Oldest } else { Order::Newest },
-        limit: query.limit.map(|limit| usize::try_from(limit.0).unwrap_or(usize::MAX)),
+        limit: query.limit.filter(|limit| limit.0 > 0).map(|limit| usize::try_from(limit.0).unwrap_or(usize::MAX)),
         after: query.after.map(|after| after.0),
     };
     let found = tokio::task::spawn_blocking(move || reader.query(&filter)).await;
@@ -172,10 +172,11 @@ struct Verified {
 
 async fn verify(cx: Cx<System>, (): (), ask: Verify) -> Result<Data<Verified>, Error> {
     let (journal, reader, public_key) = reader(&cx, ask.journal.as_deref())?;
+    // The barrier knows how far the journal was signed: what was cut off together with its heads is missed.
+    let check = Check { anchor: running(&cx)?.head(&journal, &public_key).await, ..Check::default() };
     let directory = reader.directory().to_owned();
     let path = directory.clone();
-    let report =
-        tokio::task::spawn_blocking(move || audit::journal::verify(&path, &public_key, &Check::default())).await;
+    let report = tokio::task::spawn_blocking(move || audit::journal::verify(&path, &public_key, &check)).await;
     let report = report.map_err(|_| Error::internal("the verification was interrupted"))?;
     let report = report.map_err(|error| Error::internal(error.to_string()))?;
     Ok(Data(Verified {
