@@ -40,6 +40,9 @@ pub struct Auth {
     pub client_token: String,
     /// A name for the token that allows looking it up and revoking it, not using it.
     pub accessor: String,
+    /// The name that the token shows in logs. Not on the wire.
+    #[serde(skip)]
+    pub display_name: String,
     /// All policies in force.
     pub policies: Vec<String>,
     /// Those that the token holds.

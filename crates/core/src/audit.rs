@@ -93,8 +93,10 @@ impl Recorder {
         let request = parts.request(facts);
         let made = success.and_then(|success| success.auth.as_deref()).map(made);
         let response = success.map(|success| response(facts, success, made.as_ref()));
+        // After a login, who asked is who logged in.
+        let who = auth.as_ref().or(made.as_ref());
         let entry = Entry::response(self.running.clock.now(), &request, response.as_ref());
-        self.running.audit.hand_over(&entry.auth(auth.as_ref()).error(error).memo(&self.memo))
+        self.running.audit.hand_over(&entry.auth(who).error(error).memo(&self.memo))
     }
 
     /// Waits until an entry is written, and the one before it, if that is still owed.
@@ -121,6 +123,8 @@ struct Parts<'f> {
     granting: Vec<Granting<'f>>,
     address: &'f str,
     policies: Cow<'f, [String]>,
+    /// What was asked for in the query.
+    query: Option<Bytes>,
 }
 
 impl<'f> Parts<'f> {
@@ -140,6 +144,7 @@ impl<'f> Parts<'f> {
             granting: granting.collect(),
             address: address.get_or_init(|| remote.map(|(address, _)| address.to_string()).unwrap_or_default()),
             policies: facts.caller().map(|caller| caller.policies()).unwrap_or_default(),
+            query: query(facts.request()),
         }
     }
 
@@ -174,16 +179,18 @@ impl<'f> Parts<'f> {
         let clear = mount.map(|mount| &*mount.clear_request_keys).unwrap_or_default();
         audit::Request {
             id: &request.id,
+            client_id: facts.caller().map_or("", |caller| &caller.entity_id),
             operation: if request.help { "help" } else { facts.operation().as_str() },
             mount_point: mount.map_or("", |mount| &mount.path),
             mount_type: mount.map_or("", |mount| mount.kind),
             mount_accessor: mount.map_or("", |mount| &mount.accessor),
+            mount_running_version: mount.map_or("", |_| RUNNING_VERSION),
             mount_class: mount.map_or("", |mount| mount.class.as_str()),
             client_token: token(facts),
             client_token_accessor: facts.caller().map_or("", |caller| &caller.accessor),
             namespace: Namespace { id: request.namespace.id(), path: request.namespace.path() },
             path: request.path.as_str(),
-            data: Data { body: json(&request.body), unhashed: clear.into(), clear: &[] },
+            data: Data { body: json(self.query.as_ref().unwrap_or(&request.body)), unhashed: clear.into(), clear: &[] },
             remote_address: self.address,
             remote_port: request.remote.map_or(0, |(_, port)| port),
             wrap_ttl: request.wrap_ttl.map_or(0, |ttl| ttl.as_secs()),
@@ -220,6 +227,7 @@ fn response<'f>(facts: &'f Facts, success: &'f Success, made: Option<&'f Auth<'f
         mount_point: mount.map_or("", |mount| &mount.path),
         mount_type: mount.map_or("", |mount| mount.kind),
         mount_accessor: mount.map_or("", |mount| &mount.accessor),
+        mount_running_plugin_version: mount.map_or("", |_| RUNNING_VERSION),
         mount_class: mount.map_or("", |mount| mount.class.as_str()),
         lease_id: &success.lease_id,
         data: Data {
@@ -245,6 +253,7 @@ fn made(auth: &api::Auth) -> Auth<'_> {
     Auth {
         client_token: Sensitive::new(&auth.client_token),
         accessor: &auth.accessor,
+        display_name: &auth.display_name,
         policies: (&auth.policies).into(),
         token_policies: (&auth.token_policies).into(),
         identity_policies: (&auth.identity_policies).into(),
@@ -300,9 +309,22 @@ fn kind_text(kind: TokenKind) -> &'static str {
     }
 }
 
-/// The reason as the audit log has it: what the caller reads, and for refusals what is behind it.
+/// The version of every engine: all are part of the program.
+const RUNNING_VERSION: &str = concat!("v", env!("CARGO_PKG_VERSION"), "+builtin.strongroom");
+
+/// The query as the engine reads it; none if there is a body, which is what counts then.
+fn query(request: &gate::Request) -> Option<Bytes> {
+    if request.query.is_empty() || !request.body.is_empty() {
+        return None;
+    }
+    engine::query_body(&request.query).ok()
+}
+
+/// The reason as the audit log has it: what the caller reads, and for refusals what is behind it. That nothing is there
+/// is an answer and no error.
 fn why(error: &Error) -> String {
     match error {
+        Error::NotFound => String::new(),
         Error::Denied(refusal) => format!("1 error occurred:\n\t* permission denied ({refusal})\n\n"),
         error => error.to_string(),
     }

@@ -132,7 +132,7 @@ pub(crate) fn role(body: &[u8]) -> Result<String, Error> {
 }
 
 /// Query parameters as the JSON object that a handler's input is read from: one value is a text, several are a list.
-pub(crate) fn query_body(query: &[(String, String)]) -> Result<Bytes, Error> {
+pub fn query_body(query: &[(String, String)]) -> Result<Bytes, Error> {
     let mut object = Map::new();
     for (key, value) in query {
         if matches!(key.as_str(), "help" | "list" | "scan") {

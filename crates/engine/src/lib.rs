@@ -27,7 +27,7 @@ pub use gate::{
     Answer, Backend, Body, Caller, Error, IntentSpec, LeaseGrant, LeaseId, Login, MountClass, MountInfo, Plan, Refusal,
     RotationStatus, RotationTry, TokenKind, TokenParams,
 };
-pub use input::{FromPath, parse_body, parse_input};
+pub use input::{FromPath, parse_body, parse_input, query_body};
 pub use routes::{Handler, Routes, backend};
 use secret::SecretBytes;
 

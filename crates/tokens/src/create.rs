@@ -258,6 +258,7 @@ pub(crate) fn auth_of(record: &Record, token: String, left: Duration) -> api::Au
     api::Auth {
         client_token: token,
         accessor: record.accessor.clone(),
+        display_name: record.display_name.to_string(),
         policies,
         token_policies: record.policies.to_vec(),
         identity_policies: record.identity_policies.to_vec(),
