@@ -64,6 +64,11 @@ impl Session {
         self.ask(doing, Verb::List, path, &[], None).await
     }
 
+    /// Lists a path with everything below.
+    pub(crate) async fn scan(&self, doing: &str, path: &str) -> Result<Option<Answer>, Failure> {
+        self.ask(doing, Verb::Scan, path, &[], None).await
+    }
+
     /// Writes an object.
     pub(crate) async fn write(
         &self,
@@ -170,6 +175,7 @@ impl Session {
                 Verb::List => "\"list\"",
                 Verb::Patch => "\"patch\"",
                 Verb::Read => "\"read\"",
+                Verb::Scan => "\"scan\"",
                 Verb::Write => "\"create\", \"update\"",
             };
             format!("path {:?} {{\n  capabilities = [{capabilities}]\n}}", path.trim_matches('/'))
@@ -185,7 +191,7 @@ impl Session {
         let client = self.client()?;
         let config = self.config()?;
         let mut words = vec!["curl".to_owned()];
-        if !matches!(verb, Verb::Read | Verb::List) {
+        if !matches!(verb, Verb::Read | Verb::List | Verb::Scan) {
             words.push(format!("-X {}", client::method_name(verb)));
         }
         let files = [

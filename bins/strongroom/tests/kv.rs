@@ -8,6 +8,10 @@ use serde_json::{Value, json};
 
 use crate::kit::start;
 
+fn said(output: &std::process::Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
 #[test]
 fn the_audit_log_says_which_version_was_read_and_who_logged_in() {
     // A read of an old version looked like any other in the log, and a login did not say whose it was.
@@ -58,4 +62,35 @@ fn the_audit_log_says_which_version_was_read_and_who_logged_in() {
     assert_eq!(login["response"]["auth"]["display_name"], "approle");
     assert_eq!((&login["auth"]["display_name"], &login["auth"]["policies"]), (&json!("approle"), &json!(["default"])));
     assert!(login["auth"]["client_token"].as_str().unwrap().starts_with("hmac-sha256:"));
+}
+
+#[test]
+fn a_scan_stays_out_of_folders_that_are_denied() {
+    let (server, root) = start();
+    root.post("sys/mounts/kv", json!({ "type": "kv-v2" })).done();
+    for path in ["app/one", "app/deep/er/two", "hr/pay/three", "top"] {
+        root.post(&format!("kv/data/{path}"), json!({ "data": { "x": 1 } })).ok();
+    }
+    let all = json!(["app/deep/er/two", "app/one", "hr/pay/three", "top"]);
+    for (method, path) in [("SCAN", "kv/metadata"), ("SCAN", "kv/metadata/"), ("GET", "kv/metadata/?scan=true")] {
+        assert_eq!(root.send(method, path, &[], None).data()["keys"], all, "{method} {path}");
+    }
+    assert_eq!(root.send("SCAN", "kv/metadata/app?limit=1", &[], None).data()["keys"], json!(["deep/er/two"]));
+    root.send("SCAN", "kv/metadata/none", &[], None).refused(404, "");
+    root.send("SCAN", "sys/mounts", &[], None).refused(405, "unsupported operation");
+    kit::policy(
+        &root,
+        "scanner",
+        "path \"kv/metadata/*\" { capabilities = [\"scan\"] }\npath \"kv/metadata/hr/*\" { capabilities = [\"deny\"] }",
+    );
+    let scanner = kit::token(&root, &["scanner"]);
+    let seen = scanner.send("SCAN", "kv/metadata/", &[], None).data();
+    assert_eq!(seen["keys"], json!(["app/deep/er/two", "app/one", "top"]));
+    scanner.send("SCAN", "kv/metadata/hr", &[], None).refused(403, "permission denied");
+    scanner.list("kv/metadata").refused(403, "permission denied");
+    let capabilities = json!({ "paths": ["kv/metadata/app/"] });
+    assert_eq!(scanner.post("sys/capabilities-self", capabilities).ok()["kv/metadata/app/"], json!(["scan"]));
+    let found = server.cli(scanner.token(), &["kv", "scan", "-mount=kv", "app"]);
+    assert!(said(&found).contains("deep/er/two"), "{}", said(&found));
+    root.get("kv/metadata?help=1").ok();
 }

@@ -25,6 +25,8 @@ pub enum Verb {
     Patch,
     /// GET.
     Read,
+    /// SCAN, or GET with `scan=true`.
+    Scan,
     /// POST or PUT.
     Write,
 }
@@ -43,6 +45,8 @@ pub enum Operation {
     Patch,
     /// A read.
     Read,
+    /// A listing with everything below.
+    Scan,
     /// A write to what exists, or where existence does not matter.
     Update,
 }
@@ -56,6 +60,7 @@ impl Operation {
             Self::List => "list",
             Self::Patch => "patch",
             Self::Read => "read",
+            Self::Scan => "scan",
             Self::Update => "update",
         }
     }

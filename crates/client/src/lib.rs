@@ -222,10 +222,13 @@ impl Client {
         let mut url = self.shared.base.clone();
         let prefix = url.path().trim_end_matches('/').to_owned();
         url.set_path(&format!("{prefix}/v1/{}", transport::encode_path(path.as_str())));
-        if verb == Verb::List || !query.is_empty() {
+        if matches!(verb, Verb::List | Verb::Scan) || !query.is_empty() {
             let mut pairs = url.query_pairs_mut();
             if verb == Verb::List {
                 pairs.append_pair("list", "true");
+            }
+            if verb == Verb::Scan {
+                pairs.append_pair("scan", "true");
             }
             pairs.extend_pairs(query);
         }
@@ -282,7 +285,7 @@ impl std::fmt::Debug for Client {
 pub fn method_name(verb: Verb) -> &'static str {
     match verb {
         Verb::Delete => "DELETE",
-        Verb::List | Verb::Read => "GET",
+        Verb::List | Verb::Read | Verb::Scan => "GET",
         Verb::Patch => "PATCH",
         Verb::Write => "PUT",
     }
@@ -312,7 +315,7 @@ impl Shared {
 fn method(verb: Verb) -> Method {
     match verb {
         Verb::Delete => Method::DELETE,
-        Verb::List | Verb::Read => Method::GET,
+        Verb::List | Verb::Read | Verb::Scan => Method::GET,
         Verb::Patch => Method::PATCH,
         Verb::Write => Method::PUT,
     }

@@ -37,7 +37,7 @@ impl Retry {
     /// How long to wait after a failure to get a reply, or `None` to give up.
     pub(crate) fn after_error(&self, attempt: u32, verb: Verb, error: &Error) -> Option<Duration> {
         let Error::Transport { fault, .. } = error else { return None };
-        let repeatable = matches!(verb, Verb::Read | Verb::List);
+        let repeatable = matches!(verb, Verb::Read | Verb::List | Verb::Scan);
         let may_pass = match fault {
             Fault::Refused => true,
             Fault::Lost => repeatable,

@@ -71,6 +71,7 @@ fn verb(verb: Verb) -> &'static str {
         Verb::List => "list",
         Verb::Patch => "patch",
         Verb::Read => "read",
+        Verb::Scan => "scan",
         Verb::Write => "write",
     }
 }

@@ -229,7 +229,7 @@ struct Table<E> {
 
 impl<E: Engine> Backend for Table<E> {
     fn matches(&self, verb: Verb, path: &str) -> Matched {
-        let path = if verb == Verb::List { path.strip_suffix('/').unwrap_or(path) } else { path };
+        let path = if matches!(verb, Verb::List | Verb::Scan) { path.strip_suffix('/').unwrap_or(path) } else { path };
         let mut found = Matched::Nothing;
         for (index, info) in self.infos.iter().enumerate() {
             if info.verb != verb && !matches!(found, Matched::Nothing) {

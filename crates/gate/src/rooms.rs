@@ -42,7 +42,7 @@ impl Facts {
         if target.path.is_empty() {
             return all.iter().collect();
         }
-        let verbs = [Verb::List, Verb::Read, Verb::Write, Verb::Patch, Verb::Delete];
+        let verbs = [Verb::List, Verb::Scan, Verb::Read, Verb::Write, Verb::Patch, Verb::Delete];
         let route = |verb| match target.backend.matches(verb, &target.path) {
             Matched::Found(endpoint) => all.get(endpoint.index),
             Matched::Nothing | Matched::OtherVerb => None,
@@ -75,6 +75,7 @@ impl Facts {
             Verb::List => Operation::List,
             Verb::Patch => Operation::Patch,
             Verb::Read => Operation::Read,
+            Verb::Scan => Operation::Scan,
             Verb::Write => Operation::Update,
         })
     }

@@ -86,7 +86,7 @@ impl Head {
     ) -> Result<Asked, Error> {
         let body = match self.verb {
             // What is asked for stands in the query; a body means nothing.
-            Verb::List | Verb::Read => Bytes::new(),
+            Verb::List | Verb::Read | Verb::Scan => Bytes::new(),
             Verb::Delete | Verb::Patch | Verb::Write => checked(body, self.form, limits)?,
         };
         let id = Arc::clone(id);
@@ -150,12 +150,14 @@ fn verb(method: &Method, query: &[(String, String)]) -> Result<(Verb, bool), Err
     let help = set("help");
     let verb = match *method {
         Method::GET | Method::HEAD if set("list") => Verb::List,
+        Method::GET | Method::HEAD if set("scan") => Verb::Scan,
         Method::GET | Method::HEAD => Verb::Read,
         Method::POST | Method::PUT => Verb::Write,
         Method::DELETE => Verb::Delete,
         Method::PATCH => Verb::Patch,
         _ => match method.as_str() {
             "LIST" => Verb::List,
+            "SCAN" => Verb::Scan,
             "HELP" => return Ok((Verb::Read, true)),
             _ => return Err(Error::Unsupported),
         },

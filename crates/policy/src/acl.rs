@@ -127,8 +127,8 @@ impl Acl {
     fn deciding(&self, path: &str, operation: Operation) -> Option<&Merged> {
         let path = bare_path(path);
         let id = match operation {
-            Operation::List if path.is_empty() || path.ends_with('/') => self.find_folder(path),
-            Operation::List => self.find_folder(&format!("{path}/")),
+            Operation::List | Operation::Scan if path.is_empty() || path.ends_with('/') => self.find_folder(path),
+            Operation::List | Operation::Scan => self.find_folder(&format!("{path}/")),
             _ => self.find(path),
         };
         self.rule(id?)

@@ -69,6 +69,7 @@ impl Capability {
             Operation::List => Self::List,
             Operation::Patch => Self::Patch,
             Operation::Read => Self::Read,
+            Operation::Scan => Self::Scan,
             Operation::Update => Self::Update,
         }
     }

@@ -5,6 +5,7 @@
 
 mod json;
 mod path;
+mod scan;
 mod v1;
 mod v2;
 

@@ -56,6 +56,12 @@ pub(crate) struct Paging {
 }
 
 impl Paging {
+    /// The same part, with so many names at most.
+    pub(crate) fn at_most(self, most: usize) -> Self {
+        let (_, limit) = self.bounds();
+        Self { limit: Some(Count(limit.min(most) as u64)), ..self }
+    }
+
     /// The name after which the listing begins, and how many names it has at most.
     pub(crate) fn bounds(&self) -> (Option<&str>, usize) {
         let limit = self.limit.and_then(|limit| usize::try_from(limit.0).ok()).filter(|limit| *limit > 0);

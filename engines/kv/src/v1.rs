@@ -21,6 +21,8 @@ impl Engine for Kv1 {
         Routes::default()
             .on(Verb::List, "{path...}", "List the names in a folder.", list)
             .only_reads()
+            .on(Verb::Scan, "{path...}", "List the names below a folder, at any depth.", scan)
+            .only_reads()
             .on(Verb::Read, "{path...}", "Read a secret.", read)
             .only_reads()
             .on(Verb::Write, "{path...}", "Write a secret.", write)
@@ -45,6 +47,10 @@ fn key(path: &SecretPath) -> String {
 async fn list(cx: Cx<Kv1>, folder: FolderPath, paging: Paging) -> Result<Keys, Error> {
     let (after, limit) = paging.bounds();
     Ok(cx.view().list(&format!("{SECRETS}{}", folder.as_str()), after, limit).await?.into())
+}
+
+async fn scan(cx: Cx<Kv1>, folder: FolderPath, paging: Paging) -> Result<Keys, Error> {
+    Ok(crate::scan::below(&cx, "", SECRETS, &folder, &paging).await?.into())
 }
 
 async fn exists(cx: Cx<Kv1>, path: SecretPath) -> Result<bool, Error> {
@@ -82,4 +88,5 @@ async fn delete(cx: Cx<Kv1>, path: SecretPath) -> Result<Done, Error> {
     Ok(Done)
 }
 
-const SECRETS: &str = "s/";
+/// Where the secrets lie.
+pub(crate) const SECRETS: &str = "s/";

@@ -12,6 +12,7 @@
 mod author;
 mod config;
 mod data;
+mod detailed;
 mod glance;
 mod invalid;
 mod metadata;
@@ -62,6 +63,14 @@ impl Engine for Kv2 {
             .on(Verb::Write, "delete/{path...}", "Delete versions; they can be undeleted.", versions::delete)
             .on(Verb::Write, "undelete/{path...}", "Bring deleted versions back.", versions::undelete)
             .on(Verb::Write, "destroy/{path...}", "Remove the values of versions for good.", versions::destroy)
+            .on(Verb::Scan, "metadata/{path...}", "List the names below a folder, at any depth.", metadata::scan)
+            .on(Verb::List, "detailed-metadata/{path...}", "List the names in a folder, with metadata.", detailed::list)
+            .on(
+                Verb::Scan,
+                "detailed-metadata/{path...}",
+                "List the names below a folder, with metadata.",
+                detailed::scan,
+            )
             .on(Verb::Read, "subkeys/{path...}", "Show the names in a secret without their values.", subkeys::read)
             .only_reads()
             .on(Verb::List, "search/{path...}", "Find secrets below a folder by name and metadata.", search::search)

@@ -436,7 +436,14 @@ async fn a_deeply_nested_secret_is_kept_shown_and_patched() {
 async fn who_takes_the_mount_for_one_without_versions_is_told() {
     let mount = mount();
     put(&mount, "app", json!({})).await;
-    for (verb, command) in [(Verb::Read, "get"), (Verb::Write, "put"), (Verb::Delete, "delete"), (Verb::List, "list")] {
+    let commands = [
+        (Verb::Read, "get"),
+        (Verb::Write, "put"),
+        (Verb::Delete, "delete"),
+        (Verb::List, "list"),
+        (Verb::Scan, "scan"),
+    ];
+    for (verb, command) in commands {
         let answer = mount.send(verb, "app", json!({ "a": 1 })).await.unwrap();
         assert_eq!((answer.status, &answer.data), (404, &Value::Null));
         assert!(answer.warnings[0].starts_with("Invalid path for a versioned K/V secrets engine"));

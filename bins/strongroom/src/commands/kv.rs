@@ -9,6 +9,7 @@ mod metadata;
 mod patch;
 mod put;
 mod rollback;
+mod scan;
 mod target;
 mod undelete;
 
@@ -34,6 +35,7 @@ pub(crate) enum Kv {
     Put(put::Put),
     Patch(patch::Patch),
     List(list::List),
+    Scan(scan::Scan),
     Delete(delete::Delete),
     Undelete(undelete::Undelete),
     Destroy(destroy::Destroy),
@@ -50,6 +52,7 @@ impl Kv {
             Self::Put(command) => command.run(session).await,
             Self::Patch(command) => command.run(session).await,
             Self::List(command) => command.run(session).await,
+            Self::Scan(command) => command.run(session).await,
             Self::Delete(command) => command.run(session).await,
             Self::Undelete(command) => command.run(session).await,
             Self::Destroy(command) => command.run(session).await,

@@ -216,6 +216,11 @@ fn key_value() -> Vec<Story> {
             &[(MOUNT, 200, V2), ("GET /v1/team/secret/metadata?list=true", 200, KEYS)],
         ),
         call(
+            "kv-scan",
+            "kv scan -mount=team/secret",
+            &[(MOUNT, 200, V2), ("GET /v1/team/secret/metadata?scan=true", 200, KEYS)],
+        ),
+        call(
             "kv-metadata-get",
             "kv metadata get -mount=team/secret app/db",
             &[(MOUNT, 200, V2), ("GET /v1/team/secret/metadata/app/db", 200, METADATA)],

@@ -45,6 +45,8 @@ fn methods_become_verbs() {
         ("GET", "/v1/a?list=1", (Verb::List, false)),
         ("GET", "/v1/a?list=false", (Verb::Read, false)),
         ("LIST", "/v1/a", (Verb::List, false)),
+        ("GET", "/v1/a?scan=true", (Verb::Scan, false)),
+        ("SCAN", "/v1/a", (Verb::Scan, false)),
         ("POST", "/v1/a?list=true", (Verb::Write, false)),
         ("PUT", "/v1/a", (Verb::Write, false)),
         ("DELETE", "/v1/a", (Verb::Delete, false)),
@@ -54,7 +56,7 @@ fn methods_become_verbs() {
     ] {
         assert_eq!(verb(method, path), Ok(Some(expected)), "{method} {path}");
     }
-    for method in ["OPTIONS", "TRACE", "CONNECT", "get", "SCAN", "QUERY"] {
+    for method in ["OPTIONS", "TRACE", "CONNECT", "get", "scan", "QUERY"] {
         assert_eq!(verb(method, "/v1/a"), Err(405), "{method}");
     }
     assert_eq!(verb("GET", "/"), Ok(None));

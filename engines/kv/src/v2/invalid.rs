@@ -12,6 +12,7 @@ pub(crate) fn add(routes: Routes<Kv2>) -> Routes<Kv2> {
         .on(Verb::Write, "{path...}", SUMMARY, write)
         .on(Verb::Delete, "{path...}", SUMMARY, delete)
         .on(Verb::List, "{path...}", SUMMARY, list)
+        .on(Verb::Scan, "{path...}", SUMMARY, scan)
 }
 
 async fn read(_: Cx<Kv2>, path: String) -> Result<Answer, Error> {
@@ -30,6 +31,10 @@ async fn list(_: Cx<Kv2>, path: String) -> Result<Answer, Error> {
     answer(&path, "list")
 }
 
+async fn scan(_: Cx<Kv2>, path: String) -> Result<Answer, Error> {
+    answer(&path, "scan")
+}
+
 fn answer(path: &str, command: &str) -> Result<Answer, Error> {
     let family = path.split('/').next().unwrap_or_default();
     if FAMILIES.contains(&family) {
@@ -43,5 +48,16 @@ fn answer(path: &str, command: &str) -> Result<Answer, Error> {
 }
 
 /// The first segments that mean something; other verbs on them are unsupported.
-const FAMILIES: &[&str] =
-    &["config", "data", "delete", "destroy", "metadata", "rotate", "rotation", "search", "subkeys", "undelete"];
+const FAMILIES: &[&str] = &[
+    "config",
+    "data",
+    "delete",
+    "destroy",
+    "detailed-metadata",
+    "metadata",
+    "rotate",
+    "rotation",
+    "search",
+    "subkeys",
+    "undelete",
+];

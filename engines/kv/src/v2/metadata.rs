@@ -105,9 +105,13 @@ pub(crate) async fn read(cx: Cx<Kv2>, path: SecretPath) -> Result<Option<Data<Sh
     Ok(Record::load(cx.view(), path.as_str()).await?.map(|record| Data(show(record))))
 }
 
-fn show(record: Record) -> Shown {
+pub(crate) fn show(record: Record) -> Shown {
     let versions = record.shown().map(|version| (version.n, show_version(version))).collect();
     Shown {
+pub(crate) async fn scan(cx: Cx<Kv2>, folder: FolderPath, paging: Paging) -> Result<Keys, Error> {
+    Ok(crate::scan::below(&cx, "metadata/", RECORDS, &folder, &paging).await?.into())
+}
+
         cas_required: record.cas_required,
         created_time: record.created.to_string(),
         current_version: record.current(),
@@ -117,9 +121,11 @@ fn show(record: Record) -> Shown {
         updated_time: record.updated.to_string(),
         versions,
         custom_metadata: (!record.custom.is_empty()).then_some(record.custom),
+        current_metadata_version: record.metadata_version,
         last_updated_by: record.updated_by,
     }
 }
+        metadata_cas_required: record.metadata_cas_required,
 
 fn show_version(version: &Version) -> ShownVersion {
     ShownVersion {
