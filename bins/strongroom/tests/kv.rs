@@ -4,12 +4,124 @@
 
 mod kit;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use serde_json::{Value, json};
+use testkit::server::Server;
 
 use crate::kit::start;
 
 fn said(output: &std::process::Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[test]
+fn mounts_have_the_versions_that_their_types_and_options_say() {
+    let (server, root) = start();
+    let mounts: &[(&str, Value, Option<&str>)] = &[
+        ("plain", json!({ "type": "kv" }), None),
+        ("one", json!({ "type": "kv", "options": { "version": "1" } }), Some("1")),
+        ("two", json!({ "type": "kv", "options": { "version": 2 } }), Some("2")),
+        ("kv-one", json!({ "type": "kv-v1" }), Some("1")),
+        ("kv-two", json!({ "type": "kv-v2" }), Some("2")),
+        ("old", json!({ "type": "generic" }), None),
+    ];
+    for (path, body, version) in mounts {
+        root.post(&format!("sys/mounts/{path}"), body.clone()).done();
+        let shown = root.get("sys/mounts").data()[format!("{path}/")].clone();
+        assert_eq!((&shown["type"], shown["options"]["version"].as_str()), (&json!("kv"), *version), "{path}");
+        let preflight = root.get(&format!("sys/internal/ui/mounts/{path}/a/b")).data();
+        let expected = (&json!(format!("{path}/")), version.unwrap_or_default());
+        assert_eq!((&preflight["path"], preflight["options"]["version"].as_str().unwrap_or_default()), expected);
+        // The command line finds out by itself.
+        let put = server.cli(server.root_token(), &["kv", "put", &format!("{path}/a/b"), "x=1"]);
+        assert!(put.status.success(), "{}", said(&put));
+        let stored = match *version {
+            Some("2") => root.get(&format!("{path}/data/a/b")).data()["data"].clone(),
+            _ => root.get(&format!("{path}/a/b")).data(),
+        };
+        assert_eq!(stored, json!({ "x": "1" }), "{path}");
+        let got = server.cli(server.root_token(), &["kv", "get", "-field=x", "-mount", path, "a/b"]);
+        assert_eq!(String::from_utf8_lossy(&got.stdout), "1", "{}", said(&got));
+        assert!(said(&server.cli(server.root_token(), &["kv", "list", path])).contains("a/"));
+    }
+    for body in [
+        json!({ "type": "kv", "options": { "version": "3" } }),
+        json!({ "type": "generic", "options": { "version": "2" } }),
+    ] {
+        root.post("sys/mounts/wrong", body).refused(400, "options.version");
+    }
+    // What has no versions says so, instead of leaving out what was asked for.
+    for (arguments, text) in [
+        (&["kv", "put", "-cas=1", "plain/a/b", "x=2"][..], "Check-and-set not supported on KV Version 1"),
+        (&["kv", "patch", "plain/a/b", "x=2"], "must be version 2"),
+        (&["kv", "undelete", "-versions=1", "plain/a/b"], "not supported on KV Version 1"),
+        (&["kv", "metadata", "get", "plain/a/b"], "not supported on KV Version 1"),
+    ] {
+        let output = server.cli(server.root_token(), arguments);
+        assert!(!output.status.success() && said(&output).contains(text), "{}", said(&output));
+    }
+    assert_eq!(root.get("plain/a/b").data(), json!({ "x": "1" }));
+    let read = root.get("plain/a/b").ok();
+    assert_eq!(
+        (&read["lease_id"], &read["lease_duration"], &read["renewable"]),
+        (&json!(""), &json!(2_764_800), &json!(false))
+    );
+    root.post("plain/a/c", json!({ "ttl": "30m" })).done();
+    assert_eq!(root.get("plain/a/c").ok()["lease_duration"], 1800);
+    root.post("plain/a/d", json!({})).refused(400, "missing data fields");
+    root.patch("plain/a/b", json!({ "x": 1 })).refused(405, "unsupported operation");
+}
+
+#[test]
+fn a_mount_without_versions_gets_them_while_it_is_used() {
+    let (server, root) = start();
+    root.post("sys/mounts/kv", json!({ "type": "kv" })).done();
+    for n in 0..300 {
+        root.post(&format!("kv/before/s{n:03}"), json!({ "n": n })).done();
+    }
+    let over = AtomicBool::new(false);
+    let written = std::thread::scope(|scope| {
+        // Writers of the old kind until they are told otherwise: what was acknowledged must be there afterwards.
+        let writers: Vec<_> = (0..4)
+            .map(|writer| {
+                let (root, over) = (root.with_token(root.token()), &over);
+                scope.spawn(move || {
+                    let mut written = Vec::new();
+                    for n in 0.. {
+                        let path = format!("w{writer}/s{n:04}");
+                        let reply = root.post(&format!("kv/{path}"), json!({ "at": path }));
+                        match reply.status {
+                            204 => written.push(path),
+                            400 => assert!(reply.errors()[0].starts_with("Upgrading from non-versioned"), "{reply}"),
+                            404 => assert!(reply.text().contains("versioned K/V"), "{reply}"),
+                            _ => panic!("{reply}"),
+                        }
+                        if over.load(Ordering::Relaxed) {
+                            break;
+                        }
+                    }
+                    written
+                })
+            })
+            .collect();
+        let tuned = server.cli(server.root_token(), &["kv", "enable-versioning", "kv"]);
+        over.store(true, Ordering::Relaxed);
+        assert!(tuned.status.success(), "{}", said(&tuned));
+        writers.into_iter().flat_map(|writer| writer.join().unwrap()).collect::<Vec<_>>()
+    });
+    Server::eventually("the mount is upgraded", || (root.get("kv/config").status == 200).then_some(()));
+    assert_eq!(root.get("sys/mounts/kv/tune").data()["options"]["version"], "2");
+    for n in 0..300 {
+        assert_eq!(root.get(&format!("kv/data/before/s{n:03}")).data()["data"], json!({ "n": n }));
+    }
+    for path in &written {
+        assert_eq!(root.get(&format!("kv/data/{path}")).data()["data"], json!({ "at": path }));
+    }
+    assert_eq!(root.get("kv/metadata/before/s000").data()["current_version"], 1);
+    root.post("sys/mounts/kv/tune", json!({ "options": { "version": "1" } })).refused(400, "options.version");
+    root.post("sys/mounts/kv/tune", json!({ "options": { "version": "2" }, "description": "x" })).done();
+    assert_eq!(root.get("kv/data/before/s001").data()["data"], json!({ "n": 1 }));
 }
 
 #[test]

@@ -72,7 +72,7 @@ impl Mounted {
             clear_request_keys: Arc::new([]),
             clear_response_keys: Arc::new([]),
         });
-        let backend = kind.open(Opening { mount: Arc::clone(&info), clock: time.clock() });
+        let backend = kind.open(Opening { mount: Arc::clone(&info), clock: time.clock(), upgrading: false });
         Self { kind, backend, store, info, time, conflicts: AtomicU64::new(0) }
     }
 

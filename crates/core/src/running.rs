@@ -156,6 +156,36 @@ impl Running {
         for mounted in self.mounts.leaving() {
             tasks.push(tokio::spawn(Arc::clone(self).remove_mount(mounted)));
         }
+        for mounted in self.mounts.upgrading() {
+            tasks.push(tokio::spawn(Arc::clone(self).finish_upgrade(Arc::clone(&mounted.info.uuid), None)));
+        }
+    }
+
+    /// Brings what a mount stored into the form that its new options ask for, in the background; it is waited for as
+    /// long as a caller may like to wait. `before` is the mount as it was.
+    pub(crate) async fn upgrade(self: &Arc<Self>, before: Arc<Mounted>) {
+        let uuid = Arc::clone(&before.info.uuid);
+        let mut task = tokio::spawn(Arc::clone(self).finish_upgrade(uuid, Some(before)));
+        if tokio::time::timeout(UPGRADE, &mut task).await.is_err() {
+            self.tasks.lock().push(task);
+        }
+    }
+
+    async fn finish_upgrade(self: Arc<Self>, uuid: Arc<str>, before: Option<Arc<Mounted>>) {
+        // What came in before may still write in the old form.
+        while before.as_ref().is_some_and(|before| before.is_in_use()) {
+            self.clock.sleep(Duration::from_millis(20)).await;
+        }
+        if let Some(before) = before {
+            before.backend.close().await;
+        }
+        loop {
+            match self.mounts.upgrade(&uuid).await {
+                Ok(()) | Err(Error::Sealed) => return,
+                Err(error) => tracing::warn!(mount = &*uuid, %error, "a mount is not upgraded yet"),
+            }
+            self.clock.sleep(Duration::from_secs(1)).await;
+        }
     }
 
     /// Takes a mount out of service at once and removes it in the background.
@@ -371,6 +401,8 @@ impl rotation::Rotate for Background {
 const FAREWELL: Duration = Duration::from_secs(5);
 /// How often it is looked whether the barrier's key has to be replaced.
 const UPKEEP: Duration = Duration::from_secs(60);
+/// How long the upgrade of a mount is waited for.
+const UPGRADE: Duration = Duration::from_secs(5);
 const LEFT_OUT: &str = "the mount is of a kind that this version does not know";
 
 fn builtins(system: System, tokens: &Arc<Tokens>, liveness: &Arc<Liveness>) -> Vec<Builtin> {

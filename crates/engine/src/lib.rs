@@ -22,6 +22,7 @@ pub mod testing;
 use std::{future::Future, sync::Arc};
 
 pub use answer::{Data, Done, IntoAnswer, Keys, Leased};
+use clock::Timestamp;
 pub use cx::{Cx, Intent, Scope};
 pub use gate::{
     Answer, Backend, Body, Caller, Error, IntentSpec, LeaseGrant, LeaseId, Login, MountClass, MountInfo, Plan, Refusal,
@@ -30,6 +31,7 @@ pub use gate::{
 pub use input::{FromPath, parse_body, parse_input, query_body};
 pub use routes::{Handler, Routes, backend};
 use secret::SecretBytes;
+use storage::{BoxFuture, View};
 
 /// A kind of secrets engine or auth method, as it stands in the catalogue.
 #[derive(Clone, Copy)]
@@ -41,22 +43,38 @@ pub struct Kind {
     /// One sentence.
     pub summary: &'static str,
     open: fn(Opening) -> Arc<dyn Backend>,
+    upgrade: Option<Upgrade>,
 }
+
+/// Brings a part of what a mount stored into the form that its new options ask for. Gives whether there is more. Each
+/// call is a unit of work of its own, and no request sees the mount meanwhile.
+pub type Upgrade = fn(View, Timestamp) -> BoxFuture<'static, Result<bool, Error>>;
 
 impl Kind {
     /// A secrets engine.
     pub const fn secret<E: Engine>(name: &'static str, summary: &'static str) -> Self {
-        Self { name, class: MountClass::Secret, summary, open: routes::open::<E> }
+        Self { name, class: MountClass::Secret, summary, open: routes::open::<E>, upgrade: None }
     }
 
     /// An auth method.
     pub const fn auth<E: Engine>(name: &'static str, summary: &'static str) -> Self {
-        Self { name, class: MountClass::Auth, summary, open: routes::open::<E> }
+        Self { name, class: MountClass::Auth, summary, open: routes::open::<E>, upgrade: None }
     }
 
     /// A secrets engine that is another one according to the mount's options; `open` makes it with [`backend`].
     pub const fn choose(name: &'static str, summary: &'static str, open: fn(Opening) -> Arc<dyn Backend>) -> Self {
-        Self { name, class: MountClass::Secret, summary, open }
+        Self { name, class: MountClass::Secret, summary, open, upgrade: None }
+    }
+
+    /// The same kind, whose mounts can change their option `version` to a higher one: `upgrade` is called until nothing
+    /// is left to do, and meanwhile the mount is opened with [`Opening::upgrading`].
+    pub const fn upgraded_by(self, upgrade: Upgrade) -> Self {
+        Self { upgrade: Some(upgrade), ..self }
+    }
+
+    /// How its mounts are upgraded, if they can be.
+    pub fn upgrade(&self) -> Option<Upgrade> {
+        self.upgrade
     }
 
     /// Makes the engine of a mount.
@@ -78,6 +96,8 @@ pub struct Opening {
     pub mount: Arc<MountInfo>,
     /// The time.
     pub clock: clock::Clock,
+    /// Whether what it stored is still in an older form, see [`Kind::upgraded_by`].
+    pub upgrading: bool,
 }
 
 /// A secrets engine or auth method: the state that one mount holds in memory, and what it can do.

@@ -9,6 +9,7 @@ mod services;
 mod yielding;
 
 use std::{
+    collections::BTreeMap,
     net::IpAddr,
     sync::{
         Arc,
@@ -46,6 +47,10 @@ pub struct Mounted {
     shared: Arc<Shared>,
     time: Simulated,
     conflicts: AtomicU64,
+}
+
+fn owned(options: &[(&str, &str)]) -> BTreeMap<String, String> {
+    options.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
 /// What a request led to.
@@ -93,7 +98,7 @@ impl Mounted {
             path: path.into(),
             kind: kind.name,
             class: kind.class,
-            options: Arc::new(options.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect()),
+            options: Arc::new(owned(options)),
             default_ttl: month,
             max_ttl: month,
             clear_request_keys: Arc::new([]),
@@ -104,13 +109,32 @@ impl Mounted {
     }
 
     fn open(kind: Kind, info: Arc<MountInfo>, shared: Arc<Shared>, time: Simulated) -> Self {
-        let backend = kind.open(Opening { mount: Arc::clone(&info), clock: time.clock() });
+        let backend = kind.open(Opening { mount: Arc::clone(&info), clock: time.clock(), upgrading: false });
         Self { kind, backend, info, shared, time, conflicts: AtomicU64::new(0) }
     }
 
     /// The same mount after a restart: what was in memory is gone.
     pub fn reopened(&self) -> Self {
         Self::open(self.kind, Arc::clone(&self.info), Arc::clone(&self.shared), self.time.clone())
+    }
+
+    /// The same mount while its upgrade is under way: nothing of it is done yet.
+    pub fn upgrading(&self, options: &[(&str, &str)]) -> Self {
+        let info = Arc::new(MountInfo { options: Arc::new(owned(options)), ..MountInfo::clone(&self.info) });
+        let opening = Opening { mount: Arc::clone(&info), clock: self.time.clock(), upgrading: true };
+        let backend = self.kind.open(opening);
+        let (shared, time) = (Arc::clone(&self.shared), self.time.clone());
+        Self { kind: self.kind, backend, info, shared, time, conflicts: AtomicU64::new(0) }
+    }
+
+    /// Does one step of the upgrade. Gives whether there is more to do.
+    #[allow(clippy::expect_used, reason = "a kind without an upgrade is a mistake of the test")]
+    pub async fn upgrade_step(&self) -> Result<bool, Error> {
+        let step = self.kind.upgrade().expect("a kind that can be upgraded");
+        let tx = Tx::new(Arc::clone(&self.shared.store));
+        let more = step(tx.view(PREFIX), self.time.clock().now()).await?;
+        tx.commit().await?;
+        Ok(more)
     }
 
     /// The time, to be moved.

@@ -37,6 +37,9 @@ pub struct Entry {
     pub seal_wrap: bool,
     /// It is being removed.
     pub tainted: bool,
+    /// What it stored is being brought into the form that its options ask for.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub upgrading: bool,
     /// When it was mounted.
     pub created: Timestamp,
 }

@@ -5,6 +5,7 @@
 //! the path, whatever the number of mounts.
 
 mod entry;
+mod upgrade;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -240,6 +241,7 @@ impl Mounts {
             _ => {}
         }
         let kind = self.kind(class, kind_name)?;
+        upgrade::check_version(kind, new.kind.as_str(), &options)?;
         let path = mount_path(class, &new.path)?;
         self.check_free(&path)?;
         let entry = Entry {
@@ -255,6 +257,7 @@ impl Mounts {
             local: new.local,
             seal_wrap: new.seal_wrap,
             tainted: false,
+            upgrading: false,
             created: self.clock.now(),
         };
         entry.config.check(self.limits)?;
@@ -265,12 +268,26 @@ impl Mounts {
     }
 
     /// Changes a mount's settings. The engine goes on with the new ones.
-    pub async fn tune(&self, path: &str, change: impl FnOnce(&mut Entry) -> Result<(), Error>) -> Result<(), Error> {
+    ///
+    /// If they ask for another form of what it stored, gives the mount as it was: as soon as no request of it is under
+    /// way, [`Mounts::upgrade`] has to be called.
+    pub async fn tune(
+        &self,
+        path: &str,
+        change: impl FnOnce(&mut Entry) -> Result<(), Error>,
+    ) -> Result<Option<Arc<Mounted>>, Error> {
         let _one = self.changing.lock().await;
         let mounted = self.exactly(path)?;
         let mut entry = mounted.entry.clone();
         change(&mut entry)?;
         entry.config.check(self.limits)?;
+        if self.is_upgrade(&mounted.entry, &entry)? {
+            entry.upgrading = true;
+            self.save(&entry).await?;
+            let waiting = self.mounted(entry).ok_or_else(|| Error::internal("a kind just used is not known"))?;
+            self.change(|table| table.insert(waiting));
+            return Ok(Some(mounted));
+        }
         self.save(&entry).await?;
         let info = Arc::new(entry.info(kind_text(&mounted.info), self.limits));
         let tuned = Arc::new(Mounted {
@@ -282,7 +299,7 @@ impl Mounts {
             requests: Arc::clone(&mounted.requests),
         });
         self.change(|table| table.insert(Arc::clone(&tuned)));
-        Ok(())
+        Ok(None)
     }
 
     /// Ends the engine of a mount and opens it anew, with whatever it held in memory made again.
@@ -445,6 +462,7 @@ impl Mounts {
             local: false,
             seal_wrap: false,
             tainted: false,
+            upgrading: false,
             created: self.clock.now(),
         };
         self.save(&entry).await?;
@@ -472,7 +490,8 @@ impl Mounts {
     fn opened(&self, entry: Entry, requests: Arc<AtomicUsize>) -> Option<Arc<Mounted>> {
         let kind = self.kinds.iter().find(|kind| kind.name == entry.kind && kind.class.as_str() == entry.class)?;
         let info = Arc::new(entry.info(kind.name, self.limits));
-        let backend = kind.open(Opening { mount: Arc::clone(&info), clock: self.clock.clone() });
+        let clock = self.clock.clone();
+        let backend = kind.open(Opening { mount: Arc::clone(&info), clock, upgrading: entry.upgrading });
         let prefix = format!("mount/{}/", entry.uuid).into();
         Some(Arc::new(Mounted { entry, info, backend, prefix, builtin: false, requests }))
     }

@@ -182,3 +182,99 @@ async fn what_could_not_be_stored_is_not_mounted() {
     store.fail_commit_after(0);
     assert!(mounts.rename("kv", "other").await.is_err() && mounts.find("kv/a").is_some());
 }
+
+/// Takes a note away in each step.
+fn step(view: storage::View, _: Timestamp) -> storage::BoxFuture<'static, Result<bool, Error>> {
+    Box::pin(async move {
+        let (notes, more) = view.scan("old/", None, 1).await?;
+        notes.iter().for_each(|(path, _)| view.delete(path));
+        Ok(more)
+    })
+}
+
+struct Versioned {
+    version: String,
+    upgrading: bool,
+}
+
+impl Engine for Versioned {
+    fn open(opening: Opening) -> Self {
+        let version = opening.mount.options.get("version").cloned().unwrap_or_default();
+        Self { version, upgrading: opening.upgrading }
+    }
+
+    fn routes() -> Routes<Self> {
+        Routes::default().on(Verb::Read, "it", "Tell the version.", told)
+    }
+}
+
+async fn told(cx: Cx<Versioned>, (): ()) -> Result<Done, Error> {
+    Err(Error::invalid(format!("{} {}", cx.engine().version, cx.engine().upgrading)))
+}
+
+static UPGRADED: &[Kind] = &[Kind::secret::<Versioned>("kv", "Versions.").upgraded_by(step)];
+
+fn versioned(version: &str) -> impl FnOnce(&mut mounts::Entry) -> Result<(), Error> {
+    move |entry| {
+        entry.options.insert("version".to_owned(), version.to_owned());
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_higher_version_is_reached_in_steps_that_an_interruption_does_not_undo() {
+    let memory: Arc<dyn Store> = Memory::new();
+    let store = FailingStore::new(Arc::clone(&memory));
+    let shared = Arc::clone(&store) as Arc<dyn Store>;
+    let mounts = load(&shared, UPGRADED).await;
+    let kv = mounts.enable(MountClass::Secret, new("kv", "kv")).await.unwrap();
+    let tx = Tx::new(Arc::clone(&shared));
+    for n in 0..4 {
+        tx.view(Arc::clone(&kv.prefix)).put(&format!("old/{n}"), "x".into());
+    }
+    tx.commit().await.unwrap();
+    assert!(mounts.tune("kv", |_| Ok(())).await.unwrap().is_none());
+    assert!(mounts.tune("kv", versioned("3")).await.is_err());
+    let (before, _, under_way) = mounts.enter("kv/it").unwrap();
+    let was = mounts.tune("kv", versioned("2")).await.unwrap().unwrap();
+    assert!(!mounts.exactly("kv").unwrap().is_in_use() && was.is_in_use() && Arc::ptr_eq(&was.info, &before.info));
+    drop(under_way);
+    assert!(!was.is_in_use());
+    assert!(mounts.exactly("kv").unwrap().entry.upgrading);
+
+    store.fail_commit_after(2);
+    assert!(mounts.upgrade(&kv.info.uuid).await.is_err());
+    assert!(mounts.exactly("kv").unwrap().entry.upgrading, "half of it is not all of it");
+    // A restart finds it, and goes on.
+    let mounts = load(&memory, UPGRADED).await;
+    let found: Vec<_> = mounts.upgrading().iter().map(|mounted| mounted.info.uuid.to_string()).collect();
+    assert_eq!(found, [kv.info.uuid.to_string()]);
+    mounts.upgrade(&kv.info.uuid).await.unwrap();
+    assert!(mounts.upgrading().is_empty() && !mounts.exactly("kv").unwrap().entry.upgrading);
+    let left =
+        memory.scan(&storage::Scan { prefix: kv.prefix.to_string(), after: None, limit: 9, values: false }).await;
+    assert!(left.unwrap().entries.is_empty());
+    mounts.upgrade(&kv.info.uuid).await.unwrap();
+    // Versions are not taken away again.
+    let error = mounts.tune("kv", versioned("1")).await.err().unwrap();
+    assert!(error.to_string().starts_with("options.version: versions cannot be taken away"), "{error}");
+    assert!(mounts.tune("kv", versioned("2")).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn versions_that_there_are_not_are_refused() {
+    let store: Arc<dyn Store> = Memory::new();
+    let mounts = load(&store, UPGRADED).await;
+    let options = |version: &str| [("version".to_owned(), version.to_owned())].into();
+    for (kind, version) in [("kv", "3"), ("kv", "two"), ("kv", "0"), ("generic", "2")] {
+        let mount = NewMount { options: options(version), ..new("x", kind) };
+        let error = mounts.enable(MountClass::Secret, mount).await.err().unwrap();
+        assert!(error.to_string().starts_with("options.version: "), "{kind} {version}: {error}");
+    }
+    for (path, kind, version) in [("a", "kv", "1"), ("b", "kv", "2"), ("c", "generic", ""), ("d", "kv-v2", "1")] {
+        mounts.enable(MountClass::Secret, NewMount { options: options(version), ..new(path, kind) }).await.unwrap();
+    }
+    assert_eq!(mounts.exactly("d").unwrap().entry.options["version"], "2", "the type's name wins");
+    mounts.enable(MountClass::Secret, new("e", "generic")).await.unwrap();
+    assert_eq!(mounts.exactly("e").unwrap().entry.kind, "kv");
+}

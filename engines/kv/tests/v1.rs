@@ -93,3 +93,69 @@ async fn a_write_creates_or_updates() {
     write().await.unwrap();
     assert!(matches!(write().await, Err(Error::Denied(_))), "what is there is not created again");
 }
+
+#[tokio::test]
+async fn a_mount_that_gets_versions_keeps_its_secrets() {
+    let mount = mount();
+    let value = r#"{ "n": 1.10e+2, "nested": {"a": [1, null]} }"#;
+    let local = std::net::IpAddr::from([127, 0, 0, 1]);
+    mount.send_bytes(None, local, Verb::Write, "app/db", value.into()).await.unwrap();
+    for n in 0..450 {
+        mount.write(&format!("many/s{n:03}"), json!({ "n": n })).await.unwrap();
+    }
+    mount.write("many/s007/below", json!({ "ttl": "1h" })).await.unwrap();
+    mount.time().advance(Duration::from_secs(60));
+
+    let upgrading = mount.upgrading(&[("version", "2")]);
+    let mut steps = 1;
+    loop {
+        // Until the last step is done, clients are told to come again.
+        for (verb, path) in [(Verb::Read, "data/app/db"), (Verb::Write, "data/new"), (Verb::List, "metadata")] {
+            match upgrading.send(verb, path, json!({ "data": {} })).await {
+                Err(Error::Invalid(text)) => {
+                    assert!(text.starts_with("Upgrading from non-versioned to versioned data."))
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        if !upgrading.upgrade_step().await.unwrap() {
+            break;
+        }
+        steps += 1;
+    }
+    assert_eq!(steps, 3, "so many secrets are taken over at once");
+
+    let mount = upgrading.reopened();
+    let read = mount.read("data/app/db").await.unwrap();
+    assert!(
+        std::str::from_utf8(&read.raw).unwrap().starts_with(&format!("{{\"data\":{value},")),
+        "not one byte changed"
+    );
+    assert_eq!(read.data["metadata"]["created_time"], "2027-01-15T08:01:00Z");
+    let metadata = mount.read("metadata/app/db").await.unwrap().data;
+    assert_eq!(
+        (&metadata["current_version"], &metadata["versions"]["1"]["created_by"]["actor"]),
+        (&json!(1), &json!("upgrade"))
+    );
+    assert_eq!(mount.list("metadata/many").await.unwrap().data["keys"].as_array().unwrap().len(), 451);
+    assert_eq!(mount.read("data/many/s007/below").await.unwrap().data["data"], json!({ "ttl": "1h" }));
+    let cas = json!({ "data": { "n": 2 }, "options": { "cas": 1 } });
+    assert_eq!(mount.write("data/app/db", cas).await.unwrap().data["version"], 2);
+    assert!(mount.dump().await.iter().all(|(key, _)| !key.starts_with("s/")), "nothing of the old form is left");
+    assert!(!mount.upgrade_step().await.unwrap(), "a step more does nothing");
+    assert_eq!(mount.read("data/app/db").await.unwrap().data["metadata"]["version"], 2);
+}
+
+#[tokio::test]
+async fn large_secrets_are_taken_over_few_at_a_time() {
+    let mount = mount();
+    for n in 0..12 {
+        mount.write(&format!("s{n:02}"), json!({ "v": "x".repeat(1 << 20) })).await.unwrap();
+    }
+    let upgrading = mount.upgrading(&[("version", "2")]);
+    assert!(upgrading.upgrade_step().await.unwrap());
+    let left = mount.dump().await.iter().filter(|(key, _)| key.starts_with("s/")).count();
+    assert!((6..=8).contains(&left), "{left}");
+    while upgrading.upgrade_step().await.unwrap() {}
+    assert_eq!(upgrading.reopened().list("metadata").await.unwrap().data["keys"].as_array().unwrap().len(), 12);
+}

@@ -423,20 +423,14 @@ async fn tune(cx: &Cx<System>, path: &str, mut input: MountInput) -> Result<Done
     check_version(&input.plugin_version)?;
     let tuning = input.tuning();
     let nested = std::mem::take(&mut input.config);
-    running(cx)?
+    let running = running(cx)?;
+    let before = running
         .mounts
         .tune(path, |entry| {
             if let Some(description) = input.description {
                 entry.description = description;
             }
             if let Some(options) = input.options {
-                let version = entry.options.get("version").cloned();
-                let wished = options.0.get("version").cloned();
-                if entry.kind == "kv" && wished.is_some() && wished != version {
-                    return Err(Error::invalid(
-                        "options.version: the version of a kv mount cannot be changed; make a new mount",
-                    ));
-                }
                 entry.options.extend(options.0);
             }
             nested.apply(&mut entry.config);
@@ -444,6 +438,9 @@ async fn tune(cx: &Cx<System>, path: &str, mut input: MountInput) -> Result<Done
             Ok(())
         })
         .await?;
+    if let Some(before) = before {
+        running.upgrade(before).await;
+    }
     Ok(Done)
 }
 

@@ -17,6 +17,11 @@ impl Author {
         Self { actor: caller.display_name.to_string(), entity_id: caller.entity_id.to_string() }
     }
 
+    /// The upgrade of a mount without versions.
+    pub(crate) fn upgrade() -> Self {
+        Self { actor: "upgrade".to_owned(), entity_id: String::new() }
+    }
+
     /// The server's own rotation.
     pub(crate) fn rotation() -> Self {
         Self { actor: "rotation".to_owned(), entity_id: String::new() }

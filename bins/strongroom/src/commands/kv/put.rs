@@ -40,6 +40,9 @@ impl Put {
             return Err(Failure::local("Must supply data"));
         }
         let target = Target::find(session, &self.place).await?;
+        if self.cas >= 0 {
+            target.must_be_versioned("Check-and-set")?;
+        }
         let path = target.at("data");
         let body = if target.versioned { versioned(data, self.cas) } else { data };
         let answer = session.write(&format!("writing data to {path}"), &path, body).await?;
