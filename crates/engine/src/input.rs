@@ -101,7 +101,8 @@ fn read<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<(T, BTreeSet<String
     let mut unknown = BTreeSet::new();
     let mut json = serde_json::Deserializer::from_slice(body);
     let mut note = |path: serde_ignored::Path<'_>| {
-        unknown.insert(path.to_string());
+        // What may be left out is shown as a step of its own.
+        unknown.insert(path.to_string().replace("?.", ""));
     };
     let noted = serde_ignored::Deserializer::new(&mut json, &mut note);
     let parsed = serde_path_to_error::deserialize(noted).map_err(|error| {

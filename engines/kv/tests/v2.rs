@@ -112,8 +112,12 @@ async fn a_write_says_what_it_replaces() {
     refused(write(json!(0)).await, mismatch);
     refused(write(json!(2)).await, mismatch);
     assert_eq!(write(json!("1")).await.unwrap().data["version"], 2);
-    refused(write(json!("x")).await, "options");
-    refused(write(json!(-1)).await, "options");
+    refused(write(json!("x")).await, "\"options\": cas: use the number");
+    refused(write(json!(-1)).await, "\"options\": cas: use the number");
+    let odd = mount.write("data/a", json!({ "data": {}, "options": "cas=1" })).await;
+    refused(odd, "\"options\": expected an object such as");
+    let told = mount.write("data/odd", json!({ "data": {}, "options": { "sas": 1 } })).await.unwrap();
+    assert_eq!(told.warnings, ["Endpoint ignored these unrecognized parameters: [options.sas]"]);
     // Without a demand, none is needed.
     put(&mount, "a", json!({})).await;
     // The key demands it.
@@ -315,12 +319,18 @@ async fn versions_are_deleted_by_time() {
 async fn the_mount_tells_its_settings() {
     let mount = mount();
     let read = async || mount.read("config").await.unwrap().data;
-    assert_eq!(read().await, json!({ "max_versions": 0, "cas_required": false, "delete_version_after": "0s" }));
+    assert_eq!(
+        read().await,
+        json!({ "max_versions": 0, "cas_required": false, "delete_version_after": "0s", "metadata_cas_required": false })
+    );
     let written =
         mount.write("config", json!({ "max_versions": "7", "delete_version_after": "3h25m19s" })).await.unwrap();
     assert_eq!(written.status, 204);
     mount.write("config", json!({ "cas_required": true })).await.unwrap();
-    assert_eq!(read().await, json!({ "max_versions": 7, "cas_required": true, "delete_version_after": "3h25m19s" }));
+    assert_eq!(
+        read().await,
+        json!({ "max_versions": 7, "cas_required": true, "delete_version_after": "3h25m19s", "metadata_cas_required": false })
+    );
 }
 
 #[tokio::test]
@@ -337,9 +347,9 @@ async fn metadata_is_shown_and_changed_in_parts() {
     mount.send_as(Some(&app), Verb::Write, "data/a", json!({ "data": {} })).await.unwrap();
     let author = json!({ "actor": "app", "entity_id": "entity-app" });
     let expected = json!({
-        "cas_required": false, "created_time": "2027-01-15T08:00:00Z", "current_version": 1,
+        "cas_required": false, "created_time": "2027-01-15T08:00:00Z", "current_metadata_version": 1, "current_version": 1,
         "custom_metadata": { "owner": "web", "tier": "1" }, "delete_version_after": "3h0m0s",
-        "last_updated_by": author, "max_versions": 4, "oldest_version": 0, "updated_time": "2027-01-15T08:00:01Z",
+        "last_updated_by": author, "max_versions": 4, "metadata_cas_required": false, "oldest_version": 0, "updated_time": "2027-01-15T08:00:01Z",
         "versions": { "1": {
             "created_by": author, "created_time": "2027-01-15T08:00:01Z", "deletion_time": "2027-01-15T11:00:01Z",
             "destroyed": false,
@@ -373,6 +383,68 @@ async fn metadata_is_shown_and_changed_in_parts() {
     let left = mount.dump().await;
     assert!(left.iter().all(|(key, _)| key == "fingerprint-key"), "{left:?}");
     assert_eq!(put(&mount, "a", json!({})).await, 1);
+}
+
+#[tokio::test]
+async fn a_change_of_settings_says_what_it_replaces() {
+    let mount = mount();
+    let (mismatch, required) = (
+        "metadata check-and-set parameter did not match the current version",
+        "metadata check-and-set parameter required for this call",
+    );
+    let write = async |cas: Value| mount.write("metadata/a", json!({ "max_versions": 3, "metadata_cas": cas })).await;
+    let state = async || mount.read("metadata/a").await.unwrap().data["current_metadata_version"].clone();
+    refused(write(json!(1)).await, mismatch);
+    missing(mount.read("metadata/a").await);
+    write(json!(0)).await.unwrap();
+    refused(write(json!(0)).await, mismatch);
+    write(json!("1")).await.unwrap();
+    refused(write(json!("x")).await, "metadata_cas");
+    // Values come and go without a change of the settings.
+    put(&mount, "a", json!({})).await;
+    assert_eq!(state().await, 2);
+    let patch = async |body: Value| mount.patch("metadata/a", body).await;
+    refused(patch(json!({ "metadata_cas": 1, "max_versions": 4 })).await, mismatch);
+    patch(json!({ "metadata_cas": 2, "metadata_cas_required": true })).await.unwrap();
+    // The key demands it.
+    refused(write(Value::Null).await, required);
+    refused(patch(json!({ "max_versions": 4 })).await, required);
+    put(&mount, "a", json!({})).await;
+    patch(json!({ "metadata_cas": 3, "metadata_cas_required": null })).await.unwrap();
+    write(Value::Null).await.unwrap();
+    assert_eq!(state().await, 5);
+    // The mount demands it.
+    mount.write("config", json!({ "metadata_cas_required": true })).await.unwrap();
+    refused(write(Value::Null).await, required);
+    refused(mount.write("metadata/b", json!({})).await, required);
+    write(json!(5)).await.unwrap();
+    put(&mount, "b", json!({})).await;
+    mount.write("metadata/b", json!({ "metadata_cas": 0 })).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_listing_may_tell_what_is_known_of_each_secret() {
+    let mount = mount();
+    put(&mount, "f/a", json!({ "password": "s3cret" })).await;
+    put(&mount, "f/a", json!({ "password": "s3cret" })).await;
+    put(&mount, "f/a/b", json!({})).await;
+    mount.write("metadata/f/c", json!({ "custom_metadata": { "owner": "web" } })).await.unwrap();
+    let listed = mount.list("detailed-metadata/f").await.unwrap();
+    assert_eq!(listed.data["keys"], json!(["a", "a/", "c"]));
+    assert_eq!(listed.data["key_info"]["a"], mount.read("metadata/f/a").await.unwrap().data);
+    assert_eq!(listed.data["key_info"]["c"]["custom_metadata"], json!({ "owner": "web" }));
+    assert_eq!(listed.data["key_info"].as_object().unwrap().len(), 2);
+    let page = mount.list("detailed-metadata/f/?limit=1&after=a/").await.unwrap().data;
+    assert_eq!((&page["keys"], page["key_info"].as_object().unwrap().len()), (&json!(["c"]), 1));
+    missing(mount.list("detailed-metadata/none").await);
+    let all = mount.send(Verb::Scan, "detailed-metadata/", Value::Null).await.unwrap().data;
+    assert_eq!(all["keys"], json!(["f/a", "f/a/b", "f/c"]));
+    assert_eq!(all["key_info"]["f/a/b"]["current_version"], 1);
+    let page = mount.send(Verb::Scan, "detailed-metadata/f?limit=1&after=a", Value::Null).await.unwrap().data;
+    assert_eq!((&page["keys"], page["key_info"].as_object().unwrap().len()), (&json!(["a/b"]), 1));
+    let lister = mount.caller("lister", &[("kv/metadata/*", &[Operation::List])]);
+    let denied = mount.send_as(Some(&lister), Verb::List, "detailed-metadata/f", Value::Null).await;
+    assert!(matches!(denied, Err(Error::Denied(_))), "names alone are less");
 }
 
 #[tokio::test]

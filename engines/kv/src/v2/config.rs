@@ -17,6 +17,9 @@ pub(crate) struct Config {
     pub(crate) cas_required: bool,
     /// After how long a version is deleted; negative switches the deletion by time off for the whole mount.
     pub(crate) delete_version_after: Span,
+    /// Whether every change of a secret's settings must say which state of them it replaces.
+    #[serde(default)]
+    pub(crate) metadata_cas_required: bool,
 }
 
 /// How many versions are kept where nothing else is said.
@@ -48,6 +51,7 @@ pub(crate) struct Change {
     max_versions: Option<Count>,
     cas_required: Option<Flag>,
     delete_version_after: Option<Span>,
+    metadata_cas_required: Option<Flag>,
 }
 
 pub(crate) async fn read(cx: Cx<Kv2>, (): ()) -> Result<Data<Config>, Error> {
@@ -64,6 +68,9 @@ pub(crate) async fn write(cx: Cx<Kv2>, (): (), change: Change) -> Result<Done, E
     }
     if let Some(after) = change.delete_version_after {
         config.delete_version_after = after;
+    }
+    if let Some(required) = change.metadata_cas_required {
+        config.metadata_cas_required = required.0;
     }
     cx.view().put_json(KEY, &config)?;
     Ok(Done)

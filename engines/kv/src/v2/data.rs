@@ -3,7 +3,7 @@
 use api::Count;
 use bytes::Bytes;
 use engine::{Answer, Cx, Data, Error};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use serde_json::value::RawValue;
 
 use super::{
@@ -24,9 +24,16 @@ struct New<'a> {
 }
 
 #[derive(Default, Deserialize)]
-#[serde(default)]
+#[serde(default, expecting = "an object such as {\"cas\": 1}")]
 struct Options {
+    #[serde(deserialize_with = "cas")]
     cas: Option<Count>,
+}
+
+/// Its own error, because one that is only told of `options` leaves the caller to guess.
+fn cas<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Count>, D::Error> {
+    let wrong = |_| D::Error::custom("cas: use the number of the current version, or 0 if there must be none");
+    Option::deserialize(deserializer).map_err(wrong)
 }
 
 /// What is known of the version that was written.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::{
     Kv2,
     author::Author,
-    config::checked_versions,
+    config::{Config, checked_versions},
     record::{RECORDS, Record, Version, record_key, value_key},
     rotation,
     span::Span,
@@ -21,12 +21,14 @@ use crate::path::{FolderPath, Paging, SecretPath};
 pub(crate) struct Shown {
     cas_required: bool,
     created_time: String,
+    current_metadata_version: u64,
     current_version: u64,
     custom_metadata: Option<BTreeMap<String, String>>,
     delete_version_after: Span,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_updated_by: Option<Author>,
     max_versions: u64,
+    metadata_cas_required: bool,
     oldest_version: u64,
     updated_time: String,
     versions: BTreeMap<u64, ShownVersion>,
@@ -50,6 +52,8 @@ pub(crate) struct Change {
     custom_metadata: Option<Pairs>,
     delete_version_after: Option<Span>,
     max_versions: Option<Count>,
+    metadata_cas: Option<Count>,
+    metadata_cas_required: Option<Flag>,
 }
 
 /// The body of a patch: as a write, but null means "as the mount says", and `custom_metadata` is merged.
@@ -64,6 +68,9 @@ pub(crate) struct Patch {
     delete_version_after: Option<Option<Span>>,
     #[serde(deserialize_with = "present")]
     max_versions: Option<Option<Count>>,
+    metadata_cas: Option<Count>,
+    #[serde(deserialize_with = "present")]
+    metadata_cas_required: Option<Option<Flag>>,
 }
 
 /// Tells null from absent.
@@ -101,6 +108,10 @@ pub(crate) async fn list(cx: Cx<Kv2>, folder: FolderPath, paging: Paging) -> Res
     Ok(cx.view().list(&format!("{RECORDS}{}", folder.as_str()), after, limit).await?.into())
 }
 
+pub(crate) async fn scan(cx: Cx<Kv2>, folder: FolderPath, paging: Paging) -> Result<Keys, Error> {
+    Ok(crate::scan::below(&cx, "metadata/", RECORDS, &folder, &paging).await?.into())
+}
+
 pub(crate) async fn read(cx: Cx<Kv2>, path: SecretPath) -> Result<Option<Data<Shown>>, Error> {
     Ok(Record::load(cx.view(), path.as_str()).await?.map(|record| Data(show(record))))
 }
@@ -108,24 +119,20 @@ pub(crate) async fn read(cx: Cx<Kv2>, path: SecretPath) -> Result<Option<Data<Sh
 pub(crate) fn show(record: Record) -> Shown {
     let versions = record.shown().map(|version| (version.n, show_version(version))).collect();
     Shown {
-pub(crate) async fn scan(cx: Cx<Kv2>, folder: FolderPath, paging: Paging) -> Result<Keys, Error> {
-    Ok(crate::scan::below(&cx, "metadata/", RECORDS, &folder, &paging).await?.into())
-}
-
         cas_required: record.cas_required,
         created_time: record.created.to_string(),
+        current_metadata_version: record.metadata_version,
         current_version: record.current(),
         delete_version_after: record.delete_version_after,
         max_versions: record.max_versions,
+        metadata_cas_required: record.metadata_cas_required,
         oldest_version: record.oldest,
         updated_time: record.updated.to_string(),
         versions,
         custom_metadata: (!record.custom.is_empty()).then_some(record.custom),
-        current_metadata_version: record.metadata_version,
         last_updated_by: record.updated_by,
     }
 }
-        metadata_cas_required: record.metadata_cas_required,
 
 fn show_version(version: &Version) -> ShownVersion {
     ShownVersion {
@@ -140,6 +147,10 @@ fn show_version(version: &Version) -> ShownVersion {
 pub(crate) async fn write(cx: Cx<Kv2>, path: SecretPath, change: Change) -> Result<Done, Error> {
     let now = cx.now();
     let mut record = Record::load(cx.view(), path.as_str()).await?.unwrap_or_else(|| Record::new(now));
+    check_state(&cx, change.metadata_cas, &record).await?;
+    if let Some(required) = change.metadata_cas_required {
+        record.metadata_cas_required = required.0;
+    }
     if let Some(required) = change.cas_required {
         record.cas_required = required.0;
     }
@@ -157,6 +168,10 @@ pub(crate) async fn write(cx: Cx<Kv2>, path: SecretPath, change: Change) -> Resu
 
 pub(crate) async fn patch(cx: Cx<Kv2>, path: SecretPath, patch: Patch) -> Result<Done, Error> {
     let mut record = Record::load(cx.view(), path.as_str()).await?.ok_or(Error::NotFound)?;
+    check_state(&cx, patch.metadata_cas, &record).await?;
+    if let Some(required) = patch.metadata_cas_required {
+        record.metadata_cas_required = required.is_some_and(|required| required.0);
+    }
     if let Some(required) = patch.cas_required {
         record.cas_required = required.is_some_and(|required| required.0);
     }
@@ -183,10 +198,24 @@ pub(crate) async fn patch(cx: Cx<Kv2>, path: SecretPath, patch: Patch) -> Result
 
 fn keep(cx: &Cx<Kv2>, path: &SecretPath, mut record: Record) -> Result<Done, Error> {
     check_custom(&record.custom)?;
+    record.metadata_version += 1;
     record.updated = cx.now();
     record.updated_by = Some(Author::caller(cx.holder()?));
     record.save(cx.view(), path.as_str())?;
     Ok(Done)
+}
+
+/// Whether the settings are in the state that the caller means to replace. Before the first change that is 0.
+async fn check_state(cx: &Cx<Kv2>, meant: Option<Count>, record: &Record) -> Result<(), Error> {
+    match meant {
+        Some(meant) if meant.0 != record.metadata_version => {
+            Err(Error::invalid("metadata check-and-set parameter did not match the current version"))
+        }
+        None if record.metadata_cas_required || Config::load(cx.scope()).await?.metadata_cas_required => {
+            Err(Error::invalid("metadata check-and-set parameter required for this call"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A key cannot take itself out of the mount's rule, so it has no "never".

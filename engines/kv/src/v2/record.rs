@@ -32,6 +32,11 @@ pub(crate) struct Record {
     pub(crate) max_versions: u64,
     #[serde(default)]
     pub(crate) cas_required: bool,
+    /// How often its settings were changed.
+    #[serde(default)]
+    pub(crate) metadata_version: u64,
+    #[serde(default)]
+    pub(crate) metadata_cas_required: bool,
     /// Zero is as the mount says.
     #[serde(default)]
     pub(crate) delete_version_after: Span,
@@ -122,6 +127,8 @@ impl Record {
             updated_by: None,
             max_versions: 0,
             cas_required: false,
+            metadata_version: 0,
+            metadata_cas_required: false,
             delete_version_after: Span::default(),
             rotation_class: None,
             owner: None,
