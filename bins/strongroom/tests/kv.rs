@@ -156,7 +156,7 @@ fn the_audit_log_says_which_version_was_read_and_who_logged_in() {
         assert_eq!(reads[0]["request"]["data"], json!({ "version": hash }));
         assert_eq!(reads[1]["request"].get("data"), None);
         assert_eq!(
-            of("kv/metadata/", "list", kind)[0]["request"].get("data"),
+            of("kv/metadata", "list", kind)[0]["request"].get("data"),
             None,
             "how a list is asked for is no data"
         );
@@ -200,9 +200,41 @@ fn a_scan_stays_out_of_folders_that_are_denied() {
     assert_eq!(seen["keys"], json!(["app/deep/er/two", "app/one", "top"]));
     scanner.send("SCAN", "kv/metadata/hr", &[], None).refused(403, "permission denied");
     scanner.list("kv/metadata").refused(403, "permission denied");
-    let capabilities = json!({ "paths": ["kv/metadata/app/"] });
-    assert_eq!(scanner.post("sys/capabilities-self", capabilities).ok()["kv/metadata/app/"], json!(["scan"]));
+    let capabilities = json!({ "token": scanner.token(), "paths": ["kv/metadata/app/"] });
+    assert_eq!(root.post("sys/capabilities", capabilities).ok()["kv/metadata/app/"], json!(["scan"]));
     let found = server.cli(scanner.token(), &["kv", "scan", "-mount=kv", "app"]);
     assert!(said(&found).contains("deep/er/two"), "{}", said(&found));
     root.get("kv/metadata?help=1").ok();
+}
+
+#[test]
+fn a_reader_that_has_the_newest_version_need_not_get_it_again() {
+    let (_server, root) = start();
+    root.post("sys/mounts/kv", json!({ "type": "kv-v2" })).done();
+    root.post("kv/data/a", json!({ "data": { "n": 1 } })).ok();
+    let tag = |path: &str| root.get(path).header("etag").map(str::to_owned);
+    let if_not = |path: &str, known: &str| root.send("GET", path, &[("If-None-Match", known)], None);
+    let first = tag("kv/data/a").unwrap();
+    assert_eq!(tag("kv/data/a").as_ref(), Some(&first));
+    for known in [first.clone(), format!("W/{first}"), format!("\"other\", {first}"), "*".to_owned()] {
+        let same = if_not("kv/data/a", &known);
+        assert_eq!((same.status, same.body.len(), same.header("etag")), (304, 0, Some(first.as_str())), "{known}");
+        assert_eq!(same.header("content-type"), None);
+    }
+    assert_eq!(if_not("kv/data/a", "\"other\"").data()["data"]["n"], 1);
+    // What is part of the reply changes the tag: values, and notes.
+    root.post("kv/metadata/a", json!({ "custom_metadata": { "owner": "web" } })).done();
+    let noted = if_not("kv/data/a", &first);
+    assert_eq!(noted.data()["metadata"]["custom_metadata"]["owner"], "web");
+    root.post("kv/data/a", json!({ "data": { "n": 2 } })).ok();
+    assert_eq!(if_not("kv/data/a", noted.header("etag").unwrap()).data()["data"]["n"], 2);
+    let (current, old) = (tag("kv/data/a").unwrap(), tag("kv/data/a?version=1").unwrap());
+    assert_ne!(current, old);
+    assert_eq!(if_not("kv/data/a?version=1", &old).status, 304);
+    // What is gone is gone, whatever the reader has; and a wrapped reply is always one.
+    root.delete("kv/data/a").done();
+    assert_eq!(if_not("kv/data/a", "*").status, 404);
+    let wrapped = [("X-Vault-Wrap-TTL", "60s"), ("If-None-Match", "*")];
+    let wrapped = root.send("GET", "kv/data/a?version=1", &wrapped, None);
+    assert!(wrapped.ok()["wrap_info"]["token"].is_string() && wrapped.header("etag").is_none());
 }

@@ -82,7 +82,7 @@ pub(crate) fn success(id: &RequestId, mut success: Success) -> Response<ReplyBod
             (200, LINES, Rest::Frames(frames))
         }
         Content::Empty if says_nothing(&success) => match success.status {
-            None | Some(204) => (204, JSON, Rest::Whole(Bytes::new())),
+            None | Some(204 | 304) => (204, JSON, Rest::Whole(Bytes::new())),
             Some(400..) => (200, JSON, Rest::Whole(Bytes::from_static(NO_ERRORS))),
             Some(_) => (200, JSON, Rest::Whole(envelope(id, &success, None))),
         },
@@ -90,7 +90,7 @@ pub(crate) fn success(id: &RequestId, mut success: Success) -> Response<ReplyBod
         Content::Data(data) => (200, JSON, Rest::Whole(envelope(id, &success, Some(&data)))),
     };
     let mut response = respond(id, success.status.unwrap_or(usual), rest);
-    if response.status() != StatusCode::NO_CONTENT {
+    if !matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
         response.headers_mut().insert(CONTENT_TYPE, media_type);
     }
     add(&mut response, headers);
@@ -152,7 +152,7 @@ pub(crate) fn without_body(response: &mut Response<ReplyBody>) {
 }
 
 fn respond(id: &RequestId, status: u16, rest: Rest) -> Response<ReplyBody> {
-    let rest = if status == 204 { Rest::Whole(Bytes::new()) } else { rest };
+    let rest = if matches!(status, 204 | 304) { Rest::Whole(Bytes::new()) } else { rest };
     let mut response = Response::new(ReplyBody { rest, busy: None });
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut headers = HeaderMap::with_capacity(6);

@@ -19,6 +19,9 @@ struct Glance<'a> {
     labels: Labels,
     #[serde(borrow)]
     custom: Option<&'a RawValue>,
+    /// Every change moves it.
+    #[serde(borrow)]
+    updated: &'a str,
     #[serde(borrow)]
     versions: Vec<Glanced<'a>>,
 }
@@ -65,13 +68,24 @@ pub(crate) async fn read(
     let glance: Glance<'_> = serde_json::from_slice(&record).map_err(|_| damaged(path.as_str()))?;
     let now = cx.now();
     let version = glance.find(&wanted, now).ok_or(Error::NotFound)?;
-    let shown = match version.is_live(now) {
-        true => Some(show(value(cx.view(), path.as_str(), version.n).await?)?),
-        false => None,
-    };
-    let status = shown.is_none().then_some(404);
-    let body = reply(field, shown.as_deref(), version, glance.custom);
-    Ok(Answer { body: Body::Json(body), status, ..Answer::default() })
+    if !version.is_live(now) {
+        let body = reply(field, None, version, glance.custom);
+        return Ok(Answer { body: Body::Json(body), status: Some(404), ..Answer::default() });
+    }
+    let tag = glance.tag(version);
+    if cx.header("if-none-match").is_some_and(|known| names(known, &tag)) && cx.wrap_ttl().is_none() {
+        return Ok(Answer { status: Some(304), headers: vec![("etag", tag)], ..Answer::default() });
+    }
+    let shown = show(value(cx.view(), path.as_str(), version.n).await?)?;
+    let body = reply(field, Some(&shown), version, glance.custom);
+    // A wrapped reply is another one each time.
+    let headers = if cx.wrap_ttl().is_none() { vec![("etag", tag)] } else { Vec::new() };
+    Ok(Answer { body: Body::Json(body), headers, ..Answer::default() })
+}
+
+/// Whether a list of entity tags (RFC 9110, section 13.1.2) names this one.
+fn names(known: &str, tag: &str) -> bool {
+    known.split(',').map(str::trim).any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
 }
 
 fn wanted(cx: &Cx<Kv2>) -> Result<Wanted, Error> {
@@ -89,6 +103,11 @@ fn wanted(cx: &Cx<Kv2>) -> Result<Wanted, Error> {
 }
 
 impl<'a> Glance<'a> {
+    /// What changes whenever the reply does.
+    fn tag(&self, version: &Glanced<'_>) -> String {
+        format!("\"{}-{}\"", version.n, self.updated)
+    }
+
     fn find(&self, wanted: &Wanted, now: Timestamp) -> Option<&Glanced<'a>> {
         let in_force = |label: Option<Label>| label.filter(|label| label.until.is_none_or(|until| until > now));
         let Labels { current, previous, pending } = self.labels;
