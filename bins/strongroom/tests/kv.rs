@@ -202,6 +202,9 @@ fn a_scan_stays_out_of_folders_that_are_denied() {
     scanner.list("kv/metadata").refused(403, "permission denied");
     let capabilities = json!({ "token": scanner.token(), "paths": ["kv/metadata/app/"] });
     assert_eq!(root.post("sys/capabilities", capabilities).ok()["kv/metadata/app/"], json!(["scan"]));
+    let explained = json!({ "token": scanner.token(), "path": "kv/metadata/hr/", "operation": "scan" });
+    let explained = root.post("sys/policies/explain", explained);
+    assert_eq!(explained.data()["allowed"], false, "{explained}");
     let found = server.cli(scanner.token(), &["kv", "scan", "-mount=kv", "app"]);
     assert!(said(&found).contains("deep/er/two"), "{}", said(&found));
     root.get("kv/metadata?help=1").ok();

@@ -92,8 +92,9 @@ fn operation(name: &str) -> Result<Operation, Error> {
         "list" => Operation::List,
         "patch" => Operation::Patch,
         "" | "read" => Operation::Read,
+        "scan" => Operation::Scan,
         "update" | "write" => Operation::Update,
-        _ => return Err(Error::invalid("operation: use create, read, update, patch, delete or list")),
+        _ => return Err(Error::invalid("operation: use create, read, update, patch, delete, list or scan")),
     })
 }
 
@@ -139,6 +140,7 @@ fn route(running: &Running, path: &ReqPath, operation: Operation) -> (String, bo
         Operation::List => Verb::List,
         Operation::Patch => Verb::Patch,
         Operation::Read => Verb::Read,
+        Operation::Scan => Verb::Scan,
     };
     let sudo = matches!(mounted.backend.matches(verb, local), Matched::Found(endpoint) if endpoint.sudo);
     (mounted.info.path.to_string(), sudo)

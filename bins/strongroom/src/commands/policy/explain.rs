@@ -25,7 +25,7 @@ use crate::{
     Why was this request refused? The id stands in its reply and in the server's log:
         strongroom policy explain -request-id=6f0d2d8e-2d1c-4c5e-9d0e-0c4f6b1f9a31")]
 pub(crate) struct Explain {
-    /// create, read, update, patch, delete or list
+    /// create, read, update, patch, delete, list or scan
     #[arg(required_unless_present = "request_id")]
     operation: Option<String>,
 

@@ -126,6 +126,7 @@ enum Operations {
     List,
     Patch,
     Read,
+    Scan,
     Update,
 }
 
@@ -241,6 +242,7 @@ impl Operations {
             Self::List => Operation::List,
             Self::Patch => Operation::Patch,
             Self::Read => Operation::Read,
+            Self::Scan => Operation::Scan,
             Self::Update => Operation::Update,
         }
     }
