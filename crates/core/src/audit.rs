@@ -294,6 +294,7 @@ fn operation(verb: Verb) -> Operation {
         Verb::List => Operation::List,
         Verb::Patch => Operation::Patch,
         Verb::Read => Operation::Read,
+        Verb::Scan => Operation::Scan,
         Verb::Write => Operation::Update,
     }
 }

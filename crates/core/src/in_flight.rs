@@ -66,6 +66,7 @@ impl Entry {
             api::Verb::List => "LIST",
             api::Verb::Patch => "PATCH",
             api::Verb::Read => "GET",
+            api::Verb::Scan => "SCAN",
             api::Verb::Write => "PUT",
         };
         json!({

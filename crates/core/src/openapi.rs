@@ -68,8 +68,11 @@ impl Document {
         Self { paths: Map::new(), schemas: Map::new(), ids: BTreeSet::new() }
     }
 
-    /// Adds a route of a mount.
+    /// Adds a route of a mount. The document's format has one reading operation for a path, and knows of no scans.
     pub(crate) fn add(&mut self, mount: &Mount<'_>, route: &RouteInfo) {
+        if route.verb == Verb::Scan {
+            return;
+        }
         let mut path = mount.path_of(route.pattern);
         if route.verb == Verb::List && !path.ends_with('/') {
             path.push('/');
@@ -140,6 +143,7 @@ impl Document {
             Verb::List => "list",
             Verb::Patch => "patch",
             Verb::Read => "read",
+            Verb::Scan => "scan",
             Verb::Write => "write",
         };
         let words = format!("{}/{verb}/{}", mount.name, route.pattern);
@@ -190,7 +194,7 @@ fn captured_text(name: &str) -> String {
 fn method(verb: Verb) -> &'static str {
     match verb {
         Verb::Delete => "delete",
-        Verb::List | Verb::Read => "get",
+        Verb::List | Verb::Read | Verb::Scan => "get",
         Verb::Patch => "patch",
         Verb::Write => "post",
     }
@@ -198,7 +202,7 @@ fn method(verb: Verb) -> &'static str {
 
 fn responses(verb: Verb) -> Value {
     match verb {
-        Verb::List | Verb::Read => json!({ "200": { "description": "OK" } }),
+        Verb::List | Verb::Read | Verb::Scan => json!({ "200": { "description": "OK" } }),
         Verb::Delete => json!({ "204": { "description": "empty body" } }),
         Verb::Patch | Verb::Write => {
             json!({ "200": { "description": "OK" }, "204": { "description": "empty body" } })

@@ -17,6 +17,7 @@ impl Bare {
             open: true,
             sudo: false,
             existence: false,
+            only_reads: false,
             clear: &[],
             fields,
             types: Vec::new,

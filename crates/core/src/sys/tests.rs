@@ -21,6 +21,7 @@ fn word(verb: Verb) -> &'static str {
         Verb::List => "list",
         Verb::Patch => "patch",
         Verb::Read => "read",
+        Verb::Scan => "scan",
         Verb::Write => "write",
     }
 }
@@ -70,7 +71,7 @@ fn every_route_and_each_of_its_fields_is_in_the_document() {
             Verb::Delete => "delete",
             Verb::Write => "post",
             Verb::Patch => "patch",
-            Verb::List | Verb::Read => "get",
+            Verb::List | Verb::Read | Verb::Scan => "get",
         };
         let operation = &paths[&path][method];
         let text = match operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].as_str() {

@@ -124,7 +124,7 @@ impl Server {
             help: false,
             received: self.core.clock().now(),
         };
-        let (_, outcome) = self.core.handle(request).await.into_parts();
+        let (_, outcome) = self.core.handle(Arc::new(request)).await.into_parts();
         let success = outcome.map_err(|error| error.to_string())?;
         let data = match &success.content {
             Content::Data(json) | Content::Bare(json) => serde_json::from_slice(json).unwrap(),
