@@ -215,7 +215,7 @@ pub(crate) fn open<E: Engine>(opening: Opening) -> Arc<dyn Backend> {
 pub fn backend<E: Engine>(engine: E) -> Arc<dyn Backend> {
     let entries = E::routes().entries;
     let infos = entries.iter().map(|entry| entry.info.clone()).collect();
-    let reads = |entry: &Entry<E>| matches!(entry.info.verb, Verb::List | Verb::Read);
+    let reads = |entry: &Entry<E>| matches!(entry.info.verb, Verb::List | Verb::Read | Verb::Scan);
     debug_assert!(entries.iter().all(|entry| !entry.info.only_reads || reads(entry)));
     debug_assert!(entries.iter().all(|entry| entry.captures == entry.info.pattern.matches('{').count()));
     Arc::new(Table { engine: Arc::new(engine), entries, infos })
