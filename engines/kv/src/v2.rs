@@ -64,13 +64,16 @@ impl Engine for Kv2 {
             .on(Verb::List, "metadata/{path...}", "List the names in a folder.", metadata::list)
             .only_reads()
             .on(Verb::Scan, "metadata/{path...}", "List the names below a folder, at any depth.", metadata::scan)
+            .only_reads()
             .on(Verb::List, "detailed-metadata/{path...}", "List the names in a folder, with metadata.", detailed::list)
+            .only_reads()
             .on(
                 Verb::Scan,
                 "detailed-metadata/{path...}",
                 "List the names below a folder, with metadata.",
                 detailed::scan,
             )
+            .only_reads()
             .on(Verb::Write, "metadata/{path...}", "Change a secret's settings.", metadata::write)
             .exists(metadata::exists)
             .on(Verb::Patch, "metadata/{path...}", "Change some of a secret's settings.", metadata::patch)

@@ -148,6 +148,7 @@ pub(crate) fn method(verb: &str) -> &'static str {
         "list" => "LIST",
         "patch" => "PATCH",
         "read" => "GET",
+        "scan" => "SCAN",
         _ => "POST",
     }
 }
