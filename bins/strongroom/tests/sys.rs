@@ -289,6 +289,22 @@ fn a_rate_limit_tells_the_roles_of_logins_apart() {
 }
 
 #[test]
+fn what_a_rate_limit_refuses_is_written_down_only_if_that_is_wanted() {
+    let (server, root) = start();
+    let log = server.folder().join("audit.log");
+    root.post("sys/audit/file", json!({ "type": "file", "options": { "file_path": log.to_str().unwrap() } })).done();
+    let limit = json!({ "path": "cubbyhole/", "rate": 1, "interval": "1h" });
+    root.post("sys/quotas/rate-limit/one", limit).done();
+    let refusals = || std::fs::read_to_string(&log).unwrap().matches("rate limit quota exceeded").count();
+    root.get("cubbyhole/x").fails(404);
+    root.get("cubbyhole/x").fails(429);
+    assert_eq!(refusals(), 0);
+    root.post("sys/quotas/config", json!({ "enable_rate_limit_audit_logging": true })).done();
+    root.get("cubbyhole/x").fails(429);
+    assert_eq!(refusals(), 2);
+}
+
+#[test]
 fn pages_of_other_origins_call_only_if_they_may() {
     let (_server, root) = start();
     let from = |origin: &str| root.send("GET", "sys/mounts", &[("Origin", origin)], None);
