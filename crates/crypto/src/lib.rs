@@ -11,6 +11,7 @@ pub mod aead;
 pub mod ed25519;
 pub mod hash;
 pub mod hmac;
+pub mod jws;
 pub mod kdf;
 pub mod random;
 pub mod shamir;
@@ -22,6 +23,9 @@ mod vectors;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// The bytes are no key of this kind, or none can be made.
+    #[error("the bytes are no key of this kind")]
+    Key,
     /// The bytes were not sealed with this key for this purpose, or were changed since.
     #[error("the sealed bytes are not authentic under this key")]
     NotAuthentic,
