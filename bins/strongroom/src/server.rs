@@ -125,6 +125,7 @@ async fn core(
         compatibility: config.compatibility.clone(),
         version: env!("CARGO_PKG_VERSION"),
         cluster_name: config.cluster_name.clone(),
+        address: config.address(),
         storage_type,
         allow_audit_log_prefixing: config.allow_audit_log_prefixing,
         journal_directory,

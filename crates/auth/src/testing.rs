@@ -338,15 +338,6 @@ impl Services for Offered {
         none()
     }
 
-    fn alias_entity<'a>(
-        &'a self,
-        _: &'a Arc<Tx>,
-        _: &'a Arc<MountInfo>,
-        alias: &'a str,
-    ) -> BoxFuture<'a, Result<(String, Vec<String>), Error>> {
-        Box::pin(async move { Ok((format!("entity-of-{alias}"), Vec::new())) })
-    }
-
     fn renew_login<'a>(
         &'a self,
         _: &'a Arc<Tx>,

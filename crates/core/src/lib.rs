@@ -26,6 +26,7 @@ mod sealing;
 mod services;
 mod status;
 mod sys;
+mod whoever;
 mod wrapping;
 
 use std::{path::PathBuf, sync::Arc};
@@ -61,6 +62,9 @@ pub struct Settings {
     pub version: &'static str,
     /// A name for the server, in `sys/health`.
     pub cluster_name: String,
+    /// Where clients reach the server, such as `https://vault.example.com:8200`: the issuer of identity tokens unless another
+    /// is set.
+    pub address: String,
     /// The name of the store, in `sys/seal-status`.
     pub storage_type: &'static str,
     /// Whether audit devices may have a prefix.

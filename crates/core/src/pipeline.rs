@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use gate::{Admitted, Answer, Body, Error, Facts, Refused, Request};
+use identity::{Directory, Seen};
 use storage::Tx;
 
 use crate::{
@@ -143,16 +144,22 @@ impl Running {
     /// The token that an answer asks for becomes part of the commit.
     async fn login(&self, facts: &Facts, tx: &Tx, login: gate::Login, success: &mut Success) -> Result<(), Error> {
         let mount = facts.mount().ok_or_else(|| Error::internal("a login came without a mount"))?;
+        let directory = Directory::new(tx, self.clock.now());
         let entity = match login.alias.as_str() {
             "" => None,
-            alias => Some(identity::login(tx, &self.clock, mount, alias, &login.metadata).await?),
+            name => {
+                let (accessor, metadata, groups) = (&mount.accessor, &login.metadata, &login.groups);
+                Some(directory.login(Seen { accessor, name, metadata, groups }).await?)
+            }
         };
         let (mut new, warnings) = self.tokens.for_login(mount, facts.request().path.as_str(), login)?;
+        let mut identity_policies = Arc::default();
         if let Some(entity) = entity {
+            identity_policies = directory.standing_of(&entity).await?.policies;
             new.entity_id = entity.id;
-            new.identity_policies = entity.policies;
         }
-        let issued = self.tokens.issue(tx, new).await?;
+        let mut issued = self.tokens.issue(tx, new).await?;
+        issued.identity_policies = identity_policies;
         success.auth = Some(Box::new(self.tokens.auth(&issued)));
         success.warnings.extend(warnings);
         Ok(())

@@ -6,15 +6,15 @@
 use std::sync::Arc;
 
 use gate::{Caller, Error};
-use policy::{
-    Acl, DEFAULT, DEFAULT_NAME, Policy, PolicyName, RESPONSE_WRAPPING, RESPONSE_WRAPPING_NAME, ROOT_NAME, Subject,
-};
+use identity::{Identities, Standing};
+use policy::{Acl, DEFAULT, DEFAULT_NAME, Policy, PolicyName, RESPONSE_WRAPPING, RESPONSE_WRAPPING_NAME, ROOT_NAME};
 use quick_cache::sync::Cache;
 use storage::{Key, Store, Tx};
 
 /// The policies of the server.
 pub(crate) struct Policies {
     store: Arc<dyn Store>,
+    identities: Arc<Identities>,
     parsed: Cache<String, (Option<u64>, Option<Arc<Policy>>)>,
     compiled: Cache<String, Arc<Compiled>>,
 }
@@ -37,18 +37,40 @@ pub(crate) const PREFIX: &str = "sys/policy/acl/";
 
 impl Policies {
     /// The policies in `store`; writes the `default` one at the first start.
-    pub(crate) async fn open(store: Arc<dyn Store>) -> Result<Self, Error> {
+    pub(crate) async fn open(store: Arc<dyn Store>, identities: Arc<Identities>) -> Result<Self, Error> {
         let tx = Tx::new(Arc::clone(&store));
         if tx.get(&key(DEFAULT_NAME)).await?.is_none() {
             tx.put(key(DEFAULT_NAME), DEFAULT.into());
             tx.commit().await?;
         }
-        Ok(Self { store, parsed: Cache::new(CACHED), compiled: Cache::new(CACHED) })
+        Ok(Self { store, identities, parsed: Cache::new(CACHED), compiled: Cache::new(CACHED) })
     }
 
     /// What a caller's policies say together.
     pub(crate) async fn acl(&self, caller: &Caller) -> Result<Arc<Acl>, Error> {
         self.of(&caller.policies(), &caller.entity_id).await
+    }
+
+    /// What a token that is looked at, not used, would be allowed now.
+    pub(crate) async fn of_token(&self, record: &tokens::Record) -> Result<Arc<Acl>, Error> {
+        let (names, entity_id) = self.in_force(record).await?;
+        self.of(&names, &entity_id).await
+    }
+
+    /// The policies that count for a token now, and its entity. For one of a disabled entity none does.
+    pub(crate) async fn in_force(&self, record: &tokens::Record) -> Result<(Vec<String>, String), Error> {
+        let mut names = record.policies.to_vec();
+        if record.entity_id.is_empty() {
+            return Ok((names, String::new()));
+        }
+        match self.identities.standing(&record.entity_id).await {
+            Ok(standing) => {
+                names.extend(standing.policies.iter().filter(|policy| !record.policies.contains(policy)).cloned());
+                Ok((names, standing.id.to_string()))
+            }
+            Err(Error::Denied(_)) => Ok((Vec::new(), record.entity_id.to_string())),
+            Err(error) => Err(error),
+        }
     }
 
     /// What these policies say together, to an entity.
@@ -86,8 +108,9 @@ impl Policies {
             policies.extend(policy);
         }
         let templated = policies.iter().any(|policy| policy.is_templated());
-        let subject = if templated { self.subject(entity_id, &mut seen).await? } else { None };
-        let acl = Arc::new(Acl::compile(&policies, subject.as_ref()));
+        let standing = if templated { self.subject(entity_id).await? } else { None };
+        seen.extend(standing.iter().flat_map(|standing| standing.seen()));
+        let acl = Arc::new(Acl::compile(&policies, standing.as_ref().map(|standing| &standing.subject)));
         let compiled = Arc::new(Compiled { seen, acl: Arc::clone(&acl) });
         self.compiled.insert(if templated { own } else { plain }, compiled);
         Ok(acl)
@@ -120,29 +143,8 @@ impl Policies {
         Ok((revision, policy))
     }
 
-    async fn subject(&self, entity_id: &str, seen: &mut Vec<(Key, Option<u64>)>) -> Result<Option<Subject>, Error> {
-        if entity_id.is_empty() {
-            return Ok(None);
-        }
-        let key = identity::entity_key(entity_id);
-        let entry = self.store.get(&key).await?;
-        seen.push((key, entry.as_ref().map(|entry| entry.revision)));
-        let Some(entry) = entry else { return Ok(None) };
-        let entity: identity::Entity =
-            serde_json::from_slice(&entry.value).map_err(|_| Error::internal("an entity cannot be read"))?;
-        let alias = |alias: identity::Alias| policy::SubjectAlias {
-            id: alias.id,
-            name: alias.name,
-            metadata: alias.metadata,
-            custom_metadata: alias.custom_metadata,
-        };
-        Ok(Some(Subject {
-            id: entity.id,
-            name: entity.name,
-            metadata: entity.metadata,
-            aliases: entity.aliases.into_iter().map(|(accessor, known)| (accessor, alias(known))).collect(),
-            groups: Vec::new(),
-        }))
+    async fn subject(&self, entity_id: &str) -> Result<Option<Arc<Standing>>, Error> {
+        if entity_id.is_empty() { Ok(None) } else { self.identities.look_up(entity_id).await }
     }
 
     /// The text of a policy.

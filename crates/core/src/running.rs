@@ -12,6 +12,7 @@ use barrier::Unsealed;
 use clock::{Clock, Timestamp};
 use futures::channel::oneshot;
 use gate::{Error, MountClass, RotateCall, TokenId};
+use identity::Identities;
 use leases::{Leases, Outcome};
 use mounts::{Builtin, Mounted, Mounts};
 use parking_lot::Mutex;
@@ -31,6 +32,7 @@ use crate::{
     policies::Policies,
     services::RequestServices,
     sys::System,
+    whoever::Identifying,
 };
 
 /// The audit journals by path, each with its public key.
@@ -53,6 +55,7 @@ pub(crate) struct Running {
     pub(crate) leases: Arc<Leases>,
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) liveness: Arc<Liveness>,
+    pub(crate) identities: Arc<Identities>,
     pub(crate) rotations: Arc<Rotations>,
     pub(crate) policies: Policies,
     pub(crate) mounts: Mounts,
@@ -69,14 +72,15 @@ impl Running {
         let leases = Leases::new(Arc::clone(&store), clock.clone());
         let tokens = Arc::new(Tokens::open(Arc::clone(&store), clock.clone(), Arc::clone(&leases)).await?);
         let liveness = Liveness::new(Arc::clone(&tokens));
+        let identities = Arc::new(Identities::new(Arc::clone(&store), clock.clone()));
         let system = System::new();
         let running_slot = system.slot();
-        let builtins = builtins(system, &tokens, &liveness);
+        let builtins = builtins(system, &tokens, &liveness, &identities);
         let mounts = Mounts::load(Arc::clone(&store), clock.clone(), settings.kinds, settings.limits, builtins).await?;
         let running = Arc::new(Self {
             core: Arc::downgrade(core),
             cluster_id: cluster::id(&store).await?,
-            policies: Policies::open(Arc::clone(&store)).await?,
+            policies: Policies::open(Arc::clone(&store), Arc::clone(&identities)).await?,
             rotations: Rotations::new(Arc::clone(&store), clock.clone()),
             metrics: Metrics::new(),
             in_flight: Arc::default(),
@@ -94,6 +98,7 @@ impl Running {
             leases,
             tokens,
             liveness,
+            identities,
             mounts,
         });
         // The slot is new, so this is the first to fill it.
@@ -405,8 +410,14 @@ const UPKEEP: Duration = Duration::from_secs(60);
 const UPGRADE: Duration = Duration::from_secs(5);
 const LEFT_OUT: &str = "the mount is of a kind that this version does not know";
 
-fn builtins(system: System, tokens: &Arc<Tokens>, liveness: &Arc<Liveness>) -> Vec<Builtin> {
-    let token = TokenEngine::new(Arc::clone(tokens), Arc::clone(liveness));
+fn builtins(
+    system: System,
+    tokens: &Arc<Tokens>,
+    liveness: &Arc<Liveness>,
+    identities: &Arc<Identities>,
+) -> Vec<Builtin> {
+    let token = TokenEngine::new(Arc::clone(tokens), Arc::clone(liveness), Arc::clone(identities));
+    let identity = engine_identity::Identity::new(Arc::clone(identities), Arc::new(Identifying::new(system.slot())));
     vec![
         Builtin {
             path: "sys/",
@@ -428,6 +439,13 @@ fn builtins(system: System, tokens: &Arc<Tokens>, liveness: &Arc<Liveness>) -> V
             class: MountClass::Secret,
             description: "per-token private secret storage",
             backend: engine::backend(Cubbyhole),
+        },
+        Builtin {
+            path: "identity/",
+            kind: engine_identity::KIND_NAME,
+            class: MountClass::Secret,
+            description: "identity store",
+            backend: engine::backend(identity),
         },
     ]
 }

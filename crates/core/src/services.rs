@@ -134,18 +134,6 @@ impl Services for RequestServices {
         Box::pin(self.running.rotations.status(tx, mount, id))
     }
 
-    fn alias_entity<'a>(
-        &'a self,
-        tx: &'a Arc<Tx>,
-        mount: &'a Arc<MountInfo>,
-        alias: &'a str,
-    ) -> BoxFuture<'a, Result<(String, Vec<String>), Error>> {
-        Box::pin(async move {
-            let entity = identity::login(tx, &self.running.clock, mount, alias, &BTreeMap::new()).await?;
-            Ok((entity.id, entity.policies))
-        })
-    }
-
     fn renew_login<'a>(
         &'a self,
         tx: &'a Arc<Tx>,
@@ -248,10 +236,16 @@ impl Authenticate for Router<'_> {
     fn holder<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Arc<Caller>, Error>> {
         Box::pin(async move {
             let token = request.token.as_ref().ok_or(Error::Denied(Refusal::MissingToken))?;
-            let caller = self.running.tokens.holder(token, request.remote.map(|(address, _)| address)).await?;
+            let mut caller = self.running.tokens.holder(token, request.remote.map(|(address, _)| address)).await?;
             if caller.remaining_uses == Some(0) {
                 // The first to set it wins; there is one caller to a request.
                 let _ = self.services.spent.set(caller.id.clone());
+            }
+            if !caller.entity_id.is_empty() {
+                let standing = self.running.identities.standing(&caller.entity_id).await?;
+                let caller = Arc::make_mut(&mut caller);
+                caller.entity_id = Arc::clone(&standing.id);
+                caller.identity_policies = Arc::clone(&standing.policies);
             }
             Ok(caller)
         })

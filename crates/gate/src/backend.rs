@@ -234,14 +234,6 @@ pub trait Services: Send + Sync + 'static {
         until: Timestamp,
     ) -> BoxFuture<'a, Result<(), Error>>;
 
-    /// The entity with this alias at a mount, made if there is none: its id and its policies, as part of `tx`.
-    fn alias_entity<'a>(
-        &'a self,
-        tx: &'a Arc<Tx>,
-        mount: &'a Arc<MountInfo>,
-        alias: &'a str,
-    ) -> BoxFuture<'a, Result<(String, Vec<String>), Error>>;
-
     /// What the caller may do at a full path (mount included): for listings that show only what the caller may see.
     fn allows(&self, caller: &Caller, path: &str, operation: api::Operation) -> bool;
 

@@ -36,8 +36,6 @@ pub struct New {
     pub parent: Option<TokenId>,
     /// The entity, or empty.
     pub entity_id: String,
-    /// Policies of the entity.
-    pub identity_policies: Vec<String>,
     /// Service or batch.
     pub kind: TokenKind,
     /// From where it may be used.
@@ -69,7 +67,6 @@ impl Default for New {
             period: Duration::ZERO,
             parent: None,
             entity_id: String::new(),
-            identity_policies: Vec::new(),
             kind: TokenKind::Service,
             bound_cidrs: Vec::new(),
             renewable: true,
@@ -90,6 +87,8 @@ pub struct Issued {
     pub id: TokenId,
     /// Its record.
     pub record: Record,
+    /// What its entity adds at this moment, for the reply; put in by the caller.
+    pub identity_policies: Arc<[String]>,
 }
 
 impl Tokens {
@@ -130,11 +129,6 @@ impl Tokens {
             period: new.period,
             parent: new.parent,
             entity_id: new.entity_id.into(),
-            identity_policies: if new.identity_policies.is_empty() {
-                Arc::clone(&record::NO_POLICIES)
-            } else {
-                new.identity_policies.into()
-            },
             kind: if batch { TokenKind::Batch } else { TokenKind::Service },
             bound_cidrs: new.bound_cidrs,
             renewable: new.renewable && !batch && expires.is_some(),
@@ -149,14 +143,14 @@ impl Tokens {
         if batch {
             let token = self.seal_batch(&record)?;
             let id = self.id(&token);
-            return Ok(Issued { token, id, record });
+            return Ok(Issued { token, id, record, identity_policies: Arc::clone(&record::NO_POLICIES) });
         }
         let id = self.id(&token);
         if tx.get(&record::key(&id)).await?.is_some() {
             return Err(Error::invalid("cannot create a token with a duplicate ID"));
         }
         self.write(tx, &id, &record)?;
-        Ok(Issued { token, id, record })
+        Ok(Issued { token, id, record, identity_policies: Arc::clone(&record::NO_POLICIES) })
     }
 
     fn write(&self, tx: &Tx, id: &TokenId, record: &Record) -> Result<(), Error> {
@@ -246,14 +240,14 @@ impl Tokens {
         let record = &issued.record;
         // EXPOSE: handed to the one who asked for the token.
         let token = issued.token.expose().clone();
-        auth_of(record, token, record.ttl)
+        auth_of(record, token, record.ttl, &issued.identity_policies)
     }
 }
 
 /// The reply's view of a token.
-pub(crate) fn auth_of(record: &Record, token: String, left: Duration) -> api::Auth {
+pub(crate) fn auth_of(record: &Record, token: String, left: Duration, identity: &[String]) -> api::Auth {
     let mut policies = record.policies.to_vec();
-    policies.extend(record.identity_policies.iter().filter(|policy| !record.policies.contains(policy)).cloned());
+    policies.extend(identity.iter().filter(|policy| !record.policies.contains(policy)).cloned());
     policies.sort();
     api::Auth {
         client_token: token,
@@ -261,7 +255,7 @@ pub(crate) fn auth_of(record: &Record, token: String, left: Duration) -> api::Au
         display_name: record.display_name.to_string(),
         policies,
         token_policies: record.policies.to_vec(),
-        identity_policies: record.identity_policies.to_vec(),
+        identity_policies: identity.to_vec(),
         metadata: (!record.meta.is_empty()).then(|| (*record.meta).clone()),
         lease_duration: left.as_secs(),
         renewable: record.renewable,
@@ -275,8 +269,8 @@ pub(crate) fn auth_of(record: &Record, token: String, left: Duration) -> api::Au
 
 impl Record {
     /// The reply's view of this token after a renewal, without the token unless the caller is its holder.
-    pub fn auth(&self, token: String, left: Duration) -> api::Auth {
-        auth_of(self, token, left)
+    pub fn auth(&self, token: String, left: Duration, identity: &[String]) -> api::Auth {
+        auth_of(self, token, left, identity)
     }
 }
 

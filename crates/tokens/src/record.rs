@@ -49,9 +49,6 @@ pub struct Record {
     pub parent: Option<TokenId>,
     /// The entity, or empty.
     pub entity_id: Arc<str>,
-    /// Policies of the entity and its groups.
-    #[serde(default)]
-    pub identity_policies: Arc<[String]>,
     /// Service or batch.
     pub kind: TokenKind,
     /// From where it may be used; empty is anywhere.
@@ -150,7 +147,8 @@ impl Record {
             accessor: self.accessor.as_str().into(),
             display_name: Arc::clone(&self.display_name),
             token_policies: Arc::clone(&self.policies),
-            identity_policies: Arc::clone(&self.identity_policies),
+            // Found out anew for each request, by the program.
+            identity_policies: Arc::clone(&NO_POLICIES),
             entity_id: Arc::clone(&self.entity_id),
             metadata: Arc::clone(&self.meta),
             kind: self.kind,

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use api::{CommaList, Count, Flag, Name, Pairs, Ttl, Verb};
 use engine::{Answer, Body, Cx, Data, Done, Engine, Keys, Opening, Routes};
 use gate::{Caller, Error, Refusal, TokenId, TokenKind};
+use identity::{Directory, Identities, Standing};
 use secret::{Disclosed, SecretString};
 use serde::{Deserialize, Serialize};
 
@@ -20,12 +21,13 @@ pub const KIND_NAME: &str = "token";
 pub struct TokenEngine {
     tokens: Arc<Tokens>,
     liveness: Arc<Liveness>,
+    identities: Arc<Identities>,
 }
 
 impl TokenEngine {
-    /// The routes over these tokens.
-    pub fn new(tokens: Arc<Tokens>, liveness: Arc<Liveness>) -> Self {
-        Self { tokens, liveness }
+    /// The routes over these tokens, of these identities.
+    pub fn new(tokens: Arc<Tokens>, liveness: Arc<Liveness>, identities: Arc<Identities>) -> Self {
+        Self { tokens, liveness, identities }
     }
 }
 
@@ -141,10 +143,11 @@ async fn make(cx: Cx<TokenEngine>, input: NewToken, role: Option<Role>, path: &s
     }
     let no_default = input.no_default_policy.0 || role.as_ref().is_some_and(|role| role.token_no_default_policy);
     warn_of_unknown(&cx, &policies).await?;
-    let (entity_id, identity_policies) = match input.entity_alias.as_deref().filter(|alias| !alias.is_empty()) {
-        Some(alias) => entity_of(&cx, alias, role.as_ref()).await?,
-        None if orphan => (String::new(), Vec::new()),
-        None => (caller.entity_id.to_string(), Vec::new()),
+    let alias = input.entity_alias.as_deref().filter(|alias| !alias.is_empty());
+    let entity_id = match alias {
+        Some(alias) => entity_by_alias(&cx, alias, role.as_ref()).await?,
+        None if orphan => String::new(),
+        None => caller.entity_id.to_string(),
     };
     let new = New {
         id: input.id.map(chosen).transpose()?,
@@ -158,7 +161,6 @@ async fn make(cx: Cx<TokenEngine>, input: NewToken, role: Option<Role>, path: &s
         period,
         parent: (!orphan).then(|| caller.id.clone()),
         entity_id,
-        identity_policies,
         kind: if batch { TokenKind::Batch } else { TokenKind::Service },
         bound_cidrs: cidrs(&cx, &caller, role.as_ref(), orphan && privileged).await?,
         renewable: input.renewable.is_none_or(|flag| flag.0) && role.as_ref().is_none_or(|role| role.renewable),
@@ -167,9 +169,43 @@ async fn make(cx: Cx<TokenEngine>, input: NewToken, role: Option<Role>, path: &s
         ..New::default()
     };
     let tokens = &cx.engine().tokens;
-    let issued = tokens.issue(cx.view().tx(), new).await?;
+    let mut issued = tokens.issue(cx.view().tx(), new).await?;
+    issued.identity_policies = identity_policies(&cx, &issued.record.entity_id).await?;
     let auth = Box::new(tokens.auth(&issued));
     Ok(Answer { auth: Some(auth), warnings, ..Answer::default() })
+}
+
+/// The entity with this alias on the mount of the tokens, made if there is none: for programs that log their users in
+/// themselves. The role says for whom.
+async fn entity_by_alias(cx: &Cx<TokenEngine>, alias: &str, role: Option<&Role>) -> Result<String, Error> {
+    let role = role.ok_or_else(|| {
+        Error::invalid("'entity_alias' is only allowed in combination with token role: use auth/token/create/<role>")
+    })?;
+    let folded = identity::fold(alias);
+    if !role.allowed_entity_aliases.iter().any(|pattern| role::glob(pattern, &folded)) {
+        return Err(Error::invalid(
+            "invalid 'entity_alias' value: the role does not list it in allowed_entity_aliases",
+        ));
+    }
+    let seen = identity::Seen {
+        accessor: &cx.mount().accessor,
+        name: alias,
+        metadata: &std::collections::BTreeMap::new(),
+        groups: &[],
+    };
+    Ok(Directory::new(cx.view().tx(), cx.now()).login(seen).await?.id)
+}
+
+/// What an entity adds to its tokens, as this request leaves it.
+async fn identity_policies(cx: &Cx<TokenEngine>, entity: &str) -> Result<Arc<[String]>, Error> {
+    if entity.is_empty() {
+        return Ok(Arc::default());
+    }
+    let directory = Directory::new(cx.view().tx(), cx.now());
+    match directory.resolved(entity).await? {
+        Some(entity) => Ok(directory.standing_of(&entity).await?.policies),
+        None => Ok(Arc::default()),
+    }
 }
 
 /// The policies the new token gets, by the caller's rights and the role; and whether `default` joins them. It does not
@@ -230,18 +266,6 @@ fn limits(
         ));
     }
     Ok((period, explicit.min(most)))
-}
-
-/// The entity of the alias that the caller asks for, which the role must allow.
-async fn entity_of(cx: &Cx<TokenEngine>, alias: &str, role: Option<&Role>) -> Result<(String, Vec<String>), Error> {
-    let Some(role) = role else {
-        return Err(Error::invalid("'entity_alias' is only allowed in combination with token role"));
-    };
-    let alias = alias.to_lowercase();
-    if !role.allowed_entity_aliases.iter().any(|pattern| role::glob(pattern, &alias)) {
-        return Err(Error::invalid("invalid 'entity_alias' value: the role's allowed_entity_aliases do not hold it"));
-    }
-    cx.services().alias_entity(cx.view().tx(), cx.mount(), &alias).await
 }
 
 /// From where the new token may be used. What binds the parent binds its child, unless a role says otherwise, or somebody
@@ -344,17 +368,23 @@ struct Shown {
     limited_by: Option<&'static str>,
 }
 
-fn shown(cx: &Cx<TokenEngine>, record: &Record, id: SecretString) -> Data<Shown> {
+/// The entity of a token as it is now; `None` if the token has none, or it is gone.
+async fn standing(cx: &Cx<TokenEngine>, record: &Record) -> Result<Option<Arc<Standing>>, Error> {
+    if record.entity_id.is_empty() { Ok(None) } else { cx.engine().identities.look_up(&record.entity_id).await }
+}
+
+async fn shown(cx: &Cx<TokenEngine>, record: &Record, id: SecretString) -> Result<Data<Shown>, Error> {
     let now = cx.now();
+    let standing = standing(cx, record).await?;
     let hard = record.hard_expiry(cx.mount().max_ttl);
     let cidrs: Vec<String> = record.bound_cidrs.iter().map(ToString::to_string).collect();
-    Data(Shown {
+    Ok(Data(Shown {
         accessor: record.accessor.clone(),
         bound_cidrs: (!cidrs.is_empty()).then_some(cidrs),
         creation_time: record.created.as_second(),
         creation_ttl: record.ttl.as_secs(),
         display_name: record.display_name.to_string(),
-        entity_id: record.entity_id.to_string(),
+        entity_id: standing.as_ref().map_or(&record.entity_id, |standing| &standing.id).to_string(),
         expire_time: record.expires.map(|end| end.to_string()),
         explicit_max_ttl: record.explicit_max_ttl.as_secs(),
         id: id.disclose(),
@@ -367,14 +397,14 @@ fn shown(cx: &Cx<TokenEngine>, record: &Record, id: SecretString) -> Data<Shown>
         path: record.path.to_string(),
         period: (!record.period.is_zero()).then_some(record.period.as_secs()),
         policies: record.policies.to_vec(),
-        identity_policies: record.identity_policies.to_vec(),
+        identity_policies: standing.map(|standing| standing.policies.to_vec()).unwrap_or_default(),
         renewable: record.renewable,
         role: record.role.clone(),
         ttl: record.expires.map_or(0, |end| clock::between(now, end).as_secs()),
         kind: if record.kind == TokenKind::Batch { "batch" } else { "service" },
         hard_expiry: hard.map(|(end, _)| end.to_string()),
         limited_by: hard.map(|(_, why)| why),
-    })
+    }))
 }
 
 fn required(token: Option<SecretString>) -> Result<SecretString, Error> {
@@ -387,18 +417,18 @@ async fn lookup(cx: Cx<TokenEngine>, (): (), by: ByToken) -> Result<Data<Shown>,
     let Some(token) = by.token else { return lookup_self(cx, ()).await };
     let found = cx.engine().tokens.lookup(&token).await?;
     let (_, record) = found.ok_or_else(bad_token)?;
-    Ok(shown(&cx, &record, token))
+    shown(&cx, &record, token).await
 }
 
 async fn lookup_self(cx: Cx<TokenEngine>, (): ()) -> Result<Data<Shown>, Error> {
     let token = own_token(&cx)?;
     let (_, record) = cx.engine().tokens.lookup(&token).await?.ok_or_else(bad_token)?;
-    Ok(shown(&cx, &record, token))
+    shown(&cx, &record, token).await
 }
 
 async fn lookup_accessor(cx: Cx<TokenEngine>, (): (), by: ByAccessor) -> Result<Data<Shown>, Error> {
     let (_, record) = accessed(&cx, &by).await?;
-    Ok(shown(&cx, &record, SecretString::new(String::new())))
+    shown(&cx, &record, SecretString::new(String::new())).await
 }
 
 /// The caller's own token.
@@ -461,8 +491,12 @@ async fn renewed(cx: &Cx<TokenEngine>, id: &TokenId, increment: Ttl, token: Stri
         let until = clock::after(cx.now(), left);
         let data = record.login_renewal.secret();
         cx.services().renew_login(tx, &record.login_mount, &record.path, data, until).await?;
+        if !record.entity_id.is_empty() {
+            Directory::new(tx, cx.now()).renew(&record.entity_id).await?;
+        }
     }
-    let auth = Box::new(record.auth(token, left));
+    let identity = identity_policies(cx, &record.entity_id).await?;
+    let auth = Box::new(record.auth(token, left, &identity));
     Ok(Answer { auth: Some(auth), warnings, ..Answer::default() })
 }
 

@@ -26,6 +26,7 @@ pub(crate) struct Config {
     pub(crate) cache_bytes: u64,
     pub(crate) compatibility: String,
     pub(crate) allow_audit_log_prefixing: bool,
+    pub(crate) api_addr: Option<String>,
 }
 
 /// Where data is kept.
@@ -43,7 +44,6 @@ const DEFAULT_CACHE: u64 = 16 * 1024 * 1024;
 /// Keys of other programs' configurations that mean nothing here, and may stand there all the same.
 const IGNORED: &[&str] = &[
     "administrative_namespace_path",
-    "api_addr",
     "cache_size",
     "cluster_addr",
     "cluster_cipher_suites",
@@ -91,6 +91,7 @@ impl Config {
             cache_bytes: 0,
             compatibility: COMPATIBILITY.to_owned(),
             allow_audit_log_prefixing: false,
+            api_addr: None,
         }
     }
 
@@ -153,12 +154,22 @@ impl Config {
             cache_bytes: top.number("cache_bytes")?.unwrap_or(base.cache_bytes),
             compatibility: top.text("compatibility_version")?.unwrap_or(base.compatibility),
             allow_audit_log_prefixing: top.flag("allow_audit_log_prefixing")?.unwrap_or(false),
+            api_addr: top.text("api_addr")?.filter(|address| !address.is_empty()),
         };
         for key in IGNORED {
             top.pass_over(key);
         }
         warnings.extend(top.unknown());
         Ok(config)
+    }
+
+    /// Where clients reach the server: as it is told, else its first listener.
+    pub(crate) fn address(&self) -> String {
+        let of = |listener: &ListenerConfig| {
+            let scheme = if listener.tls.is_some() { "https" } else { "http" };
+            format!("{scheme}://{}", listener.address)
+        };
+        self.api_addr.clone().or_else(|| self.listeners.first().map(of)).unwrap_or_default()
     }
 
     /// Reads the log's level alone, for a reload.

@@ -26,7 +26,9 @@ pub(super) async fn serve(mut args: ServerArgs) -> Result<(), String> {
     let root_token = args.dev_root_token_id.take().or_else(|| either("DEV_ROOT_TOKEN_ID"));
     let certificates =
         if args.dev_tls { Some(Certificates::make(args.dev_tls_cert_dir.as_deref(), address)?) } else { None };
-    let (config, warnings) = Config::read_dev(&args.config)?;
+    let (mut config, warnings) = Config::read_dev(&args.config)?;
+    let scheme = if certificates.is_some() { "https" } else { "http" };
+    config.api_addr.get_or_insert_with(|| format!("{scheme}://{address}"));
     let log = Log::start(&args, &config)?;
     for warning in warnings {
         tracing::warn!("{warning}");

@@ -16,6 +16,12 @@ pub(crate) const OPEN: &[&str] = &[
     "auth/jwt/login",
     "auth/jwt/oidc/auth_url",
     "auth/jwt/oidc/callback",
+    "identity/oidc/.well-known/keys",
+    "identity/oidc/.well-known/openid-configuration",
+    "identity/oidc/provider/{name}/.well-known/keys",
+    "identity/oidc/provider/{name}/.well-known/openid-configuration",
+    "identity/oidc/provider/{name}/token",
+    "identity/oidc/provider/{name}/userinfo",
     "sys/decode-token",
     "sys/internal/specs/openapi",
     "sys/internal/ui/feature-flags",
@@ -56,6 +62,9 @@ pub(crate) fn base(pattern: &str) -> Value {
             "connection_url": "postgresql://{{username}}:{{password}}@127.0.0.1:1/x",
         }),
         "database/roles/{name}" | "database/static-roles/{name}" => json!({ "db_name": "none" }),
+        // RSA keys take a while to make.
+        "identity/oidc/key/{name}" => json!({ "algorithm": "ES256" }),
+        "identity/oidc/role/{name}" => json!({ "key": "none" }),
         "kv/rotation/{path...}" => json!({ "field": "a" }),
         "sys/auth/{path...}" => json!({ "type": "approle" }),
         "sys/mounts/{path...}" => json!({ "type": "kv" }),
@@ -104,7 +113,7 @@ pub(crate) fn start_with_routes() -> (Server, Wire, Vec<Route>) {
     root.post("sys/auth/approle", json!({ "type": "approle" })).done();
     root.post("sys/auth/jwt", json!({ "type": "jwt" })).done();
     root.post("sys/audit/journal", json!({ "type": "journal" })).done();
-    let mounts = ["sys", "cubbyhole", "kv", "kv1", "database", "auth/token", "auth/approle", "auth/jwt"];
+    let mounts = ["sys", "cubbyhole", "kv", "kv1", "database", "identity", "auth/token", "auth/approle", "auth/jwt"];
     let mut routes: Vec<_> = mounts.iter().flat_map(|mount| routes(&root, mount)).collect();
     for (pattern, fields) in MORE {
         let route = routes.iter_mut().find(|route| route.pattern == *pattern).unwrap_or_else(|| panic!("{pattern}"));

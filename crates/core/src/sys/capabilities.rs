@@ -1,8 +1,11 @@
 //! `sys/capabilities`, for oneself, for a token, for an accessor.
 
+use std::sync::Arc;
+
 use api::CommaList;
 use engine::Answer;
 use gate::{Error, Refusal};
+use policy::Acl;
 use secret::SecretString;
 use serde::Deserialize;
 use serde_json::{Map, json};
@@ -26,36 +29,31 @@ struct Ask {
 }
 
 async fn of_self(cx: Cx<System>, (): (), ask: Ask) -> Result<Answer, Error> {
-    let caller = std::sync::Arc::clone(cx.holder()?);
-    answer(&cx, &ask, &caller.policies(), &caller.entity_id).await
+    let caller = Arc::clone(cx.holder()?);
+    let acl = running(&cx)?.policies.acl(&caller).await?;
+    answer(&ask, &acl)
 }
 
 async fn of_token(cx: Cx<System>, (): (), ask: Ask) -> Result<Answer, Error> {
     let Some(token) = &ask.token else { return of_self(cx, (), ask).await };
-    let found = running(&cx)?.tokens.lookup(token).await?;
-    let (_, record) = found.ok_or_else(|| Error::invalid("invalid token"))?;
-    answer(&cx, &ask, &all(&record), &record.entity_id).await
+    let running = running(&cx)?;
+    let (_, record) = running.tokens.lookup(token).await?.ok_or_else(|| Error::invalid("invalid token"))?;
+    answer(&ask, &*running.policies.of_token(&record).await?)
 }
 
 async fn of_accessor(cx: Cx<System>, (): (), ask: Ask) -> Result<Answer, Error> {
-    let tokens = std::sync::Arc::clone(&running(&cx)?.tokens);
+    let running = running(&cx)?;
     let invalid = || Error::Denied(Refusal::Other("invalid accessor".to_owned()));
-    let id = tokens.by_accessor(&ask.accessor).await?.ok_or_else(invalid)?;
-    let record = tokens.find(&id).await?.ok_or_else(invalid)?;
-    answer(&cx, &ask, &all(&record), &record.entity_id).await
+    let id = running.tokens.by_accessor(&ask.accessor).await?.ok_or_else(invalid)?;
+    let record = running.tokens.find(&id).await?.ok_or_else(invalid)?;
+    answer(&ask, &*running.policies.of_token(&record).await?)
 }
 
-/// The names of all policies of a token.
-pub(super) fn all(record: &tokens::Record) -> Vec<String> {
-    record.policies.iter().chain(&*record.identity_policies).cloned().collect()
-}
-
-async fn answer(cx: &Cx<System>, ask: &Ask, policies: &[String], entity: &str) -> Result<Answer, Error> {
+fn answer(ask: &Ask, acl: &Acl) -> Result<Answer, Error> {
     let paths: Vec<&String> = ask.paths.iter().chain(ask.path.iter()).collect();
     if paths.is_empty() {
         return Err(Error::invalid("path must be supplied: give it in the field \"path\" or \"paths\""));
     }
-    let acl = running(cx)?.policies.of(policies, entity).await?;
     let mut data = Map::new();
     for path in &paths {
         data.insert((*path).clone(), json!(acl.capabilities(path.trim_start_matches('/'))));

@@ -8,7 +8,7 @@ use secret::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Cx, Routes, System, capabilities::all, running};
+use super::{Cx, Routes, System, running};
 use crate::running::Running;
 
 pub(super) fn routes(routes: Routes<System>) -> Routes<System> {
@@ -119,13 +119,13 @@ async fn subject(cx: &Cx<System>, running: &Running, question: &Question) -> Res
     if let Some(token) = &question.token {
         let found = running.tokens.lookup(token).await?;
         let (_, record) = found.ok_or_else(|| Error::invalid("token: there is no such token, or it has ended"))?;
-        return Ok((all(&record), record.entity_id.to_string()));
+        return running.policies.in_force(&record).await;
     }
     if !question.accessor.is_empty() {
         let unknown = || Error::invalid("accessor: no token has it");
         let id = running.tokens.by_accessor(&question.accessor).await?.ok_or_else(unknown)?;
         let record = running.tokens.find(&id).await?.ok_or_else(unknown)?;
-        return Ok((all(&record), record.entity_id.to_string()));
+        return running.policies.in_force(&record).await;
     }
     let caller = cx.holder()?;
     Ok((caller.policies().into_owned(), caller.entity_id.to_string()))

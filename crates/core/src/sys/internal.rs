@@ -35,8 +35,7 @@ struct Listed {
 pub(super) async fn own_acl(cx: &Cx<System>, running: &Running) -> Result<Option<Arc<Acl>>, Error> {
     let Some(token) = cx.token() else { return Ok(None) };
     let (_, record) = running.tokens.lookup(token).await?.ok_or(Error::Denied(Refusal::InvalidToken))?;
-    let names: Vec<String> = record.policies.iter().chain(&*record.identity_policies).cloned().collect();
-    running.policies.of(&names, &record.entity_id).await.map(Some)
+    running.policies.of_token(&record).await.map(Some)
 }
 
 /// The route is open: without a valid token, only mounts that are listed for everybody are shown.

@@ -60,6 +60,7 @@ impl Server {
             compatibility: "1.16.3".to_owned(),
             version: "0.1.0",
             cluster_name: "test".to_owned(),
+            address: "https://127.0.0.1:8200".to_owned(),
             storage_type: "inmem",
             allow_audit_log_prefixing: false,
             journal_directory: None,

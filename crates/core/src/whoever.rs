@@ -1,0 +1,32 @@
+//! What the program is to the routes below `identity/`.
+
+use std::sync::{Arc, OnceLock, Weak};
+
+use gate::MountInfo;
+
+use crate::running::Running;
+
+/// The services, once they are there.
+pub(crate) struct Identifying {
+    running: Arc<OnceLock<Weak<Running>>>,
+}
+
+impl Identifying {
+    pub(crate) fn new(running: Arc<OnceLock<Weak<Running>>>) -> Self {
+        Self { running }
+    }
+
+    fn running(&self) -> Option<Arc<Running>> {
+        self.running.get().and_then(Weak::upgrade)
+    }
+}
+
+impl engine_identity::Program for Identifying {
+    fn mount(&self, accessor: &str) -> Option<Arc<MountInfo>> {
+        Some(Arc::clone(&self.running()?.mounts.by_accessor(accessor)?.info))
+    }
+
+    fn address(&self) -> String {
+        self.running().map(|running| running.settings.address.clone()).unwrap_or_default()
+    }
+}
