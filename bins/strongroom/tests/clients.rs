@@ -4,6 +4,7 @@
 use std::{
     path::{Path, PathBuf},
     process::{Command, Output},
+    sync::LazyLock,
 };
 
 use serde_json::Value;
@@ -14,8 +15,14 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_strongroom");
 /// The client and its version.
 const HVAC: &str = "hvac==2.4.0";
 
-/// The Python of an environment that has hvac; made once below `target/`.
-fn python() -> PathBuf {
+/// The Python of an environment that has hvac, for all tests of this run.
+fn python() -> &'static Path {
+    static PYTHON: LazyLock<PathBuf> = LazyLock::new(make_python);
+    &PYTHON
+}
+
+/// The environment is made once below `target/`.
+fn make_python() -> PathBuf {
     let target = Path::new(PROGRAM).ancestors().find(|path| path.ends_with("target")).expect("a target folder");
     let folder = target.join("hvac-venv");
     let python = folder.join("bin/python");
@@ -68,6 +75,22 @@ fn the_story_is_told_with_hvac() {
         .env("STORY_PUBLIC_KEY", platform.public_pem())
         .env("STORY_ISSUER", "https://platform.example")
         .env("STORY_JWT", platform.token("system:prod:shop", "strongroom"))
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", shown(&output));
+    assert!(shown(&output).ends_with("told\n"), "{}", shown(&output));
+}
+
+#[test]
+fn identities_are_kept_with_hvac() {
+    let python = python();
+    let server = Server::start(PROGRAM);
+    let output = Command::new(python)
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/hvac_identity.py"))
+        .env("STORY_ADDR", server.address())
+        .env("STORY_CA", server.ca_file())
+        .env("STORY_TOKEN", server.root_token())
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .output()
         .unwrap();

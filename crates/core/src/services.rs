@@ -1,11 +1,8 @@
 //! What the program is to an engine while it answers one request, and how a request finds its engine.
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
-    },
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicBool, Ordering},
 };
 
 use api::Operation;

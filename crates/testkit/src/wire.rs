@@ -267,7 +267,9 @@ impl Reply {
         if self.status >= 400 && !self.body.is_empty() {
             let json = self.json();
             // A refusal, or a reply with what there is to say all the same: of a deleted version, of a sealed server.
-            let known = json["errors"].is_array() || json["request_id"].is_string() || json["sealed"].is_boolean();
+            let spoken = json["errors"].is_array() || json["request_id"].is_string() || json["sealed"].is_boolean();
+            // OpenID Connect has its own form.
+            let known = spoken || json["error"].is_string() && json["error_description"].is_string();
             assert!(known, "{self}");
         }
         self

@@ -1,4 +1,4 @@
-//! The routes below `identity/`: entities, aliases and groups.
+//! The routes below `identity/`: entities, aliases and groups, and tokens that tell others who somebody is.
 //!
 //! What they write and read is of the `identity` crate; this one knows how it looks on the wire.
 
@@ -7,14 +7,17 @@ mod entity;
 mod group;
 mod group_alias;
 mod lookup;
+mod oidc;
+mod provider;
 mod shown;
 
 use std::sync::Arc;
 
 use api::{Count, Verb};
-use engine::{Cx, Engine, Error, MountInfo, Opening, Routes, Scope};
+use engine::{Cx, Due, Engine, Error, MountInfo, Opening, Routes, Scope};
 use identity::{Directory, Identities};
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
+use storage::Tx;
 
 /// The type of the mount at `identity/`.
 pub const KIND_NAME: &str = "identity";
@@ -32,12 +35,13 @@ pub trait Program: Send + Sync + 'static {
 pub struct Identity {
     identities: Arc<Identities>,
     program: Arc<dyn Program>,
+    keys: oidc::Keys,
 }
 
 impl Identity {
     /// The routes over these identities.
     pub fn new(identities: Arc<Identities>, program: Arc<dyn Program>) -> Self {
-        Self { identities, program }
+        Self { identities, program, keys: oidc::Keys::default() }
     }
 }
 
@@ -51,7 +55,13 @@ impl Engine for Identity {
         let routes = alias::routes(routes);
         let routes = group::routes(routes);
         let routes = group_alias::routes(routes);
-        lookup::routes(routes)
+        let routes = lookup::routes(routes);
+        let routes = oidc::routes(routes);
+        provider::routes(routes)
+    }
+
+    async fn rotate(cx: Scope<Self>, due: Due) -> Result<(), Error> {
+        oidc::rotate(&cx, &due.id).await
     }
 }
 
@@ -67,6 +77,24 @@ fn check_mount(cx: &Cx<Identity>, accessor: &str) -> Result<(), Error> {
         None => {
             let shown: String = accessor.chars().take(64).collect();
             Err(Error::invalid(format!("invalid mount accessor {shown:?}")))
+        }
+    }
+}
+
+/// Everything below a prefix, by the rest of its key.
+async fn stored<T: DeserializeOwned>(tx: &Arc<Tx>, prefix: &str) -> Result<Vec<(String, T)>, Error> {
+    let view = tx.view(prefix);
+    let (mut found, mut after) = (Vec::new(), None::<String>);
+    loop {
+        let (entries, more) = view.scan("", after.as_deref(), 500).await?;
+        for (key, value) in &entries {
+            let value = serde_json::from_slice(value)
+                .map_err(|_| Error::internal(format!("{prefix}{key} does not hold what it should")))?;
+            found.push((key.clone(), value));
+        }
+        after = entries.last().map(|(key, _)| key.clone());
+        if !more {
+            return Ok(found);
         }
     }
 }
