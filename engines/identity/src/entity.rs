@@ -84,7 +84,7 @@ pub(crate) async fn show(cx: &Cx<Identity>, entity: Entity) -> Result<Data<shown
 }
 
 async fn read(cx: Cx<Identity>, id: String) -> Result<Data<shown::ShownEntity>, Error> {
-    let entity = directory(&cx).resolved(&id).await?.ok_or(Error::NotFound)?;
+    let entity = directory(&cx).entity(&id).await?.ok_or(Error::NotFound)?;
     show(&cx, entity).await
 }
 

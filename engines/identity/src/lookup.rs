@@ -55,7 +55,7 @@ impl By {
 async fn find_entity(cx: Cx<Identity>, (): (), by: By) -> Result<Answer, Error> {
     let directory = directory(&cx);
     let found = match by.key()? {
-        Key::Id(id) => directory.resolved(&id).await?,
+        Key::Id(id) => directory.entity(&id).await?,
         Key::Name(name) => directory.entity_named(&name).await?,
         Key::AliasId(id) => directory.alias(&id).await?.map(|(entity, _)| entity),
         Key::Alias(accessor, name) => directory.entity_of_alias(&accessor, &name).await?,
