@@ -2,7 +2,7 @@
 
 use std::{path::Path, path::PathBuf, time::Duration};
 
-use strongroom_http::ListenerConfig;
+use strongroom_http::{Address, ListenerConfig};
 
 mod listener;
 mod section;
@@ -165,11 +165,12 @@ impl Config {
 
     /// Where clients reach the server: as it is told, else its first listener.
     pub(crate) fn address(&self) -> String {
-        let of = |listener: &ListenerConfig| {
-            let scheme = if listener.tls.is_some() { "https" } else { "http" };
-            format!("{scheme}://{}", listener.address)
+        let of = |listener: &ListenerConfig| match &listener.address {
+            Address::Tcp(address) if listener.tls.is_some() => Some(format!("https://{address}")),
+            Address::Tcp(address) => Some(format!("http://{address}")),
+            Address::Unix(_) => None,
         };
-        self.api_addr.clone().or_else(|| self.listeners.first().map(of)).unwrap_or_default()
+        self.api_addr.clone().or_else(|| self.listeners.iter().find_map(of)).unwrap_or_default()
     }
 
     /// Reads the log's level alone, for a reload.

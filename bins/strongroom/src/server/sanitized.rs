@@ -14,7 +14,7 @@ pub(super) fn of(config: &Config) -> Value {
         Storage::Memory => "inmem",
     };
     json!({
-        "api_addr": "",
+        "api_addr": config.api_addr.as_deref().unwrap_or_default(),
         "cache_size": config.cache_bytes,
         "cluster_addr": "",
         "cluster_cipher_suites": "",
