@@ -183,6 +183,7 @@ async fn core(store: &Arc<dyn Store>, clock: Clock) -> Arc<Core> {
         storage_type: "inmem",
         allow_audit_log_prefixing: false,
         journal_directory: None,
+        address: String::new(),
         cache_bytes: 1 << 20,
         storage_counters: None,
         databases: Vec::new(),
