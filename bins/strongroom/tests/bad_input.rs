@@ -393,7 +393,7 @@ fn without_a_right_every_route_says_the_same() {
                 continue;
             }
             let open = |other: &&str| fits(other, &path);
-            if OPEN.iter().any(|other| open(&other)) {
+            if OPEN.iter().any(open) {
                 continue;
             }
             for wire in &limited {

@@ -326,8 +326,8 @@ fn the_audit_log_says_whose_token_it_was_and_what_the_identity_added() {
     world.root.post(&format!("identity/entity/id/{id}"), json!({ "policies": ["extra"] })).done();
     bob.get("kv/x").refused(404, "");
     let log = std::fs::read_to_string(&file).unwrap();
-    let entry = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let entry = entry.filter(|entry| entry["request"]["path"] == "kv/x").next_back().unwrap();
+    let mut entries = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let entry = entries.rfind(|entry| entry["request"]["path"] == "kv/x").unwrap();
     assert_eq!(entry["auth"]["entity_id"], id);
     assert_eq!(entry["auth"]["identity_policies"], json!(["extra"]));
     assert_eq!(entry["auth"]["policies"], json!(["default", "extra"]));

@@ -192,7 +192,7 @@ fn an_application_gets_a_user_that_lives_exactly_as_long_as_it_does() {
     let child = shop.run(&script).spawn().unwrap();
     let name = written(&user);
     assert!(name.starts_with("v-jwt-syst-shop-"), "{name}");
-    assert_eq!(shop.users(), [name.clone()]);
+    assert_eq!(shop.users(), std::slice::from_ref(&name));
     assert_eq!(shop.postgres.psql("SELECT by_user FROM orders"), name);
     std::fs::write(&go_on, "").unwrap();
     let output = child.wait_with_output().unwrap();

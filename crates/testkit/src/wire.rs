@@ -39,6 +39,9 @@ pub struct Reply {
     pub body: Vec<u8>,
 }
 
+/// Status, headers and body.
+type Answered = (u16, Vec<(String, String)>, Vec<u8>);
+
 impl Wire {
     /// To `server`, with a token; empty for none.
     pub fn new(server: &Server, token: &str) -> Self {
@@ -151,7 +154,7 @@ impl Wire {
         method: &str,
         head: &[u8],
         body: Option<&[u8]>,
-    ) -> std::io::Result<(u16, Vec<(String, String)>, Vec<u8>)> {
+    ) -> std::io::Result<Answered> {
         let mut stream = match open.take() {
             Some(stream) => stream,
             None => self.connect()?,

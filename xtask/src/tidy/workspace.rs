@@ -82,7 +82,7 @@ pub(super) fn reasons(tree: &Tree) -> Vec<Finding> {
             findings.push(Finding::new(ROOT, entry.line, what));
         }
         let used = tree.crates.iter().any(|found| found.manifest.dependencies().any(|found| found.name == entry.key));
-        if !used && !(ours && entry.key == "xtask") {
+        if !(used || ours && entry.key == "xtask") {
             findings.push(Finding::new(ROOT, entry.line, format!("{}: no crate depends on it", entry.key)));
         }
     }

@@ -63,11 +63,10 @@ fn fields(above: &str, wanted: &BTreeMap<String, Value>, held: &Json, compared: 
         };
         match (value, found) {
             (Value::Map(entries), Json::Object(_)) => fields(&field, entries, found, compared)?,
-            (Value::Reference(reference), found) => {
-                if !same_secret(&reference.resolve()?, found) {
-                    compared.changes.push(Change { field, from: None, to: reference.shown() });
-                }
+            (Value::Reference(reference), found) if !same_secret(&reference.resolve()?, found) => {
+                compared.changes.push(Change { field, from: None, to: reference.shown() });
             }
+            (Value::Reference(_), _) => {}
             (value, found) if !same(value, found)? => {
                 compared.changes.push(Change { field, from: Some(text(found)), to: shown(value) });
             }
@@ -96,7 +95,7 @@ fn same_secret(wanted: &SecretString, held: &Json) -> bool {
             [Json::String(held)] => wanted.matches(held) || wanted.matches(held.trim_end_matches('\n')),
             _ => false,
         },
-        other => wanted.matches(&other.to_string()),
+        other => wanted.matches(other.to_string()),
     }
 }
 
