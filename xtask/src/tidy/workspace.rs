@@ -9,7 +9,9 @@ const ROOT: &str = "Cargo.toml";
 
 /// Dependencies that only the named crates may have, outside their tests, and why.
 const ONLY: &[(&str, &[&str], &str)] = &[
+    ("argon2", &["crates/crypto"], "only `crypto` hashes passwords"),
     ("aws-lc-rs", &["crates/crypto"], "only `crypto` names the cryptographic backend"),
+    ("bcrypt", &["crates/crypto"], "only `crypto` hashes passwords"),
     ("http", &["crates/http"], "only `http` knows HTTP requests"),
     ("hyper", &["crates/http"], "only `http` knows HTTP requests"),
     ("hyper-util", &["crates/http"], "only `http` knows HTTP requests"),
