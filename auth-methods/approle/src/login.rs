@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use api::Name;
-use engine::{Cx, Error, Lease, Login, Scope};
+use engine::{Attempt, Cx, Error, Lease, Login, Scope};
 use secret::SecretString;
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +29,7 @@ struct Renewal {
 pub(crate) async fn login(cx: Cx<AppRole>, (): (), body: LoginBody) -> Result<Login, Error> {
     let role_id = body.role_id.filter(|role_id| !role_id.is_empty());
     let role_id = role_id.ok_or_else(|| Error::invalid("missing role_id"))?;
+    cx.services().check_lock(cx.mount(), &role_id).await?;
     let stored = Stored::open(cx.view()).await?;
     let found = match stored.role_name(&role_id).await? {
         Some(name) => Role::load(cx.view(), &name).await?.map(|role| (name, role)),
@@ -36,12 +37,16 @@ pub(crate) async fn login(cx: Cx<AppRole>, (): (), body: LoginBody) -> Result<Lo
     };
     let given = body.secret_id.filter(|secret_id| !secret_id.is_empty());
     let Some((name, role)) = found else {
-        return Err(refuse_unknown(&cx, &stored, given).await);
+        let refusal = refuse_unknown(&cx, &stored, given).await;
+        attempted(&cx, &role_id, false, false)?;
+        return Err(refusal);
     };
     let used = match role.bind_secret_id {
         true => {
             let secret_id = given.ok_or_else(|| Error::invalid("missing secret_id"))?;
-            Some(spend(&cx, &stored, &name, &role, &secret_id).await?)
+            let used = spend(&cx, &stored, &name, &role, &secret_id).await?;
+            attempted(&cx, &role_id, true, used.is_some())?;
+            Some(used.ok_or_else(invalid)?)
         }
         false => {
             check_address(cx.remote(), &role.bound_cidrs, "role")?;
@@ -72,7 +77,7 @@ async fn refuse_unknown(cx: &Cx<AppRole>, stored: &Stored, given: Option<SecretS
     }
 }
 
-/// Takes one use of the secret id, within the commit that also makes the token: of two logins that see the last use,
+/// Takes one use of the secret id, if there is such a one, within the commit that also makes the token: of two logins that see the last use,
 /// one commits, and the other runs again and finds it gone.
 async fn spend(
     cx: &Cx<AppRole>,
@@ -80,10 +85,10 @@ async fn spend(
     name: &str,
     role: &Role,
     given: &SecretString,
-) -> Result<SecretId, Error> {
+) -> Result<Option<SecretId>, Error> {
     // EXPOSE: only its keyed hash is looked for.
     let place: Place = stored.place(name, given.expose());
-    let mut held = stored.secret_id(&place, cx.now()).await?.ok_or_else(invalid)?;
+    let Some(mut held) = stored.secret_id(&place, cx.now()).await? else { return Ok(None) };
     check_address(cx.remote(), &held.cidr_list, "secret ID")?;
     check_address(cx.remote(), &role.bound_cidrs, "role")?;
     match held.num_uses {
@@ -95,7 +100,12 @@ async fn spend(
             stored.update(&place, &held)?;
         }
     }
-    Ok(held)
+    Ok(Some(held))
+}
+
+/// Counts the login for the lockout.
+fn attempted(cx: &Cx<AppRole>, role_id: &str, known: bool, right: bool) -> Result<(), Error> {
+    cx.services().attempted(cx.mount(), Attempt { alias: role_id, known, right })
 }
 
 fn grant(name: String, mut role: Role, used: Option<SecretId>) -> Result<Login, Error> {

@@ -64,7 +64,7 @@ async fn a_machine_logs_in_as_its_role() {
 
 #[tokio::test]
 async fn every_wrong_pair_gets_the_same_answer() {
-    let mount = mount();
+    let mount = mount().without_lockout();
     says(mount.write("login", pair("nobody", "nothing")).await, "invalid role or secret ID");
     let role_id = role(&mount, json!({})).await;
     let (good, accessor) = secret_id(&mount, json!({ "num_uses": 1 })).await;
@@ -97,7 +97,7 @@ async fn every_wrong_pair_gets_the_same_answer() {
 
 #[tokio::test]
 async fn the_last_use_is_won_once() {
-    let mount = mount();
+    let mount = mount().without_lockout();
     let role_id = role(&mount, json!({})).await;
     for uses in [1_u64, 3] {
         let (secret_id, _) = secret_id(&mount, json!({ "num_uses": uses })).await;
@@ -110,6 +110,19 @@ async fn the_last_use_is_won_once() {
     }
     assert!(mount.conflicts() > 0, "the logins ran one after another, so nothing was tried");
     assert!(mount.send(Verb::List, "role/app/secret-id", Value::Null).await.is_err(), "nothing is left");
+}
+
+#[tokio::test]
+async fn guesses_lock_the_role_for_a_while() {
+    let mount = mount();
+    let role_id = role(&mount, json!({})).await;
+    let (good, _) = secret_id(&mount, json!({})).await;
+    let wrong: Vec<_> = (0..20).map(|n| pair(&role_id, &n.to_string())).collect();
+    let guesses = join_all(wrong.into_iter().map(|guess| mount.write("login", guess))).await;
+    assert_eq!(guesses.iter().filter(|guess| matches!(guess, Err(Error::Invalid(_)))).count(), 5);
+    assert!(matches!(mount.write("login", pair(&role_id, &good)).await, Err(Error::Denied(_))));
+    mount.time().advance(Duration::from_secs(15 * 60));
+    mount.write("login", pair(&role_id, &good)).await.unwrap().login();
 }
 
 #[tokio::test]

@@ -132,6 +132,7 @@ async fn core(
         storage_counters,
         sanitized: sanitized::of(config),
         logs: Some(tap),
+        lockout: config.lockout.clone(),
         cache_bytes: config.cache_bytes,
     };
     Core::new(store, Clock::system(), settings).await.map_err(|error| error.to_string())

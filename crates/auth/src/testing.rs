@@ -18,9 +18,10 @@ use clock::{Clock, Simulated, Timestamp};
 use engine::{Caller, Error, IntentSpec, Kind, LeaseId, Login, MountClass, MountInfo, Opening, Plan, RotationStatus};
 use futures::{FutureExt, future};
 use gate::{
-    Authenticate, Authorise, Backend, Body, Decision, Endpoint, Facts, LeaseCall, Namespace, Record, Request, Route,
-    RouteInfo, Services, Target, TokenId, TokenKind, Unlimited,
+    Attempt, Authenticate, Authorise, Backend, Body, Decision, Endpoint, Facts, LeaseCall, Namespace, Record, Request,
+    Route, RouteInfo, Services, Target, TokenId, TokenKind, Unlimited,
 };
+use lockout::Lockout;
 use secret::{SecretBytes, SecretString};
 use serde_json::Value;
 use storage::{Batch, BoxFuture, Changes, CommitError, Entry, Key, Page, Revision, Scan, Store, Tx};
@@ -35,6 +36,8 @@ pub struct Mounted {
     store: Arc<dyn Store>,
     info: Arc<MountInfo>,
     time: Simulated,
+    lockout: Arc<Lockout>,
+    locks: bool,
     conflicts: AtomicU64,
 }
 
@@ -59,6 +62,13 @@ impl Mounted {
         Self::over(kind, Arc::new(Yielding(store_memory::Memory::new())), time)
     }
 
+    /// The same mount, where no number of failed logins locks anybody.
+    pub fn without_lockout(self) -> Self {
+        let mut mounted = Self::over(self.kind, Arc::clone(&self.store), self.time.clone());
+        mounted.locks = false;
+        mounted
+    }
+
     fn over(kind: Kind, store: Arc<dyn Store>, time: Simulated) -> Self {
         let info = Arc::new(MountInfo {
             uuid: "test".into(),
@@ -73,7 +83,8 @@ impl Mounted {
             clear_response_keys: Arc::new([]),
         });
         let backend = kind.open(Opening { mount: Arc::clone(&info), clock: time.clock(), upgrading: false });
-        Self { kind, backend, store, info, time, conflicts: AtomicU64::new(0) }
+        let lockout = Lockout::new(Arc::clone(&store), time.clock());
+        Self { kind, backend, store, info, time, lockout, locks: true, conflicts: AtomicU64::new(0) }
     }
 
     /// The same mount after a restart.
@@ -189,7 +200,8 @@ impl Mounted {
     }
 
     fn services(&self) -> Arc<dyn Services> {
-        Arc::new(Offered { clock: self.time.clock(), store: Arc::clone(&self.store) })
+        let (store, lockout) = (Arc::clone(&self.store), Arc::clone(&self.lockout));
+        Arc::new(Offered { clock: self.time.clock(), store, lockout, locks: self.locks })
     }
 }
 
@@ -286,10 +298,20 @@ impl Record for Everybody {
     }
 }
 
-/// The time and the store; auth methods need no more.
+/// The time, the store and the lockout; auth methods need no more.
 struct Offered {
     clock: Clock,
     store: Arc<dyn Store>,
+    lockout: Arc<Lockout>,
+    locks: bool,
+}
+
+impl Offered {
+    /// The rules of a server that was told nothing, unless the lockout is off.
+    fn rules(&self, mount: &MountInfo) -> lockout::Rules {
+        let stanzas = lockout::Stanzas { off: !self.locks, ..Default::default() };
+        stanzas.rules(mount.kind, &lockout::Settings::default())
+    }
 }
 
 fn none<'a, T: Send + 'a>() -> BoxFuture<'a, Result<T, Error>> {
@@ -347,6 +369,15 @@ impl Services for Offered {
         _: Timestamp,
     ) -> BoxFuture<'a, Result<(), Error>> {
         none()
+    }
+
+    fn check_lock<'a>(&'a self, mount: &'a Arc<MountInfo>, alias: &'a str) -> BoxFuture<'a, Result<(), Error>> {
+        async move { self.lockout.check(&mount.uuid, alias, &self.rules(mount)).await }.boxed()
+    }
+
+    fn attempted(&self, mount: &Arc<MountInfo>, attempt: Attempt<'_>) -> Result<(), Error> {
+        let Attempt { alias, known, right } = attempt;
+        self.lockout.settle(&mount.uuid, alias, known, right, &self.rules(mount))
     }
 
     fn has_sudo(&self, _: &Caller, _: &str) -> bool {

@@ -77,6 +77,8 @@ pub struct Settings {
     pub sanitized: serde_json::Value,
     /// The server's log, where it can be changed and followed.
     pub logs: Option<Arc<dyn Logs>>,
+    /// When too many failed logins lock a user out, where a mount says nothing.
+    pub lockout: lockout::Stanzas,
     /// How many bytes of decrypted entries are kept in memory.
     pub cache_bytes: u64,
 }

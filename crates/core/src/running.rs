@@ -14,6 +14,7 @@ use futures::channel::oneshot;
 use gate::{Error, MountClass, RotateCall, TokenId};
 use identity::Identities;
 use leases::{Leases, Outcome};
+use lockout::Lockout;
 use mounts::{Builtin, Mounted, Mounts};
 use parking_lot::Mutex;
 use rotation::Rotations;
@@ -58,6 +59,7 @@ pub(crate) struct Running {
     pub(crate) identities: Arc<Identities>,
     pub(crate) rotations: Arc<Rotations>,
     pub(crate) policies: Policies,
+    pub(crate) lockout: Arc<Lockout>,
     pub(crate) mounts: Mounts,
     pub(crate) guests: Guests,
     tasks: Mutex<Vec<tokio::task::JoinHandle<()>>>,
@@ -82,6 +84,7 @@ impl Running {
             cluster_id: cluster::id(&store).await?,
             policies: Policies::open(Arc::clone(&store), Arc::clone(&identities)).await?,
             rotations: Rotations::new(Arc::clone(&store), clock.clone()),
+            lockout: Lockout::new(Arc::clone(&store), clock.clone()),
             metrics: Metrics::new(),
             in_flight: Arc::default(),
             live: ArcSwap::default(),
@@ -226,6 +229,7 @@ impl Running {
         if left {
             return Ok(false);
         }
+        self.lockout.forget_mount(&mounted.info.uuid).await?;
         self.mounts.remove(mounted).await?;
         Ok(true)
     }

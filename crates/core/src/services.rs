@@ -8,8 +8,8 @@ use std::sync::{
 use api::Operation;
 use clock::{Clock, Timestamp};
 use gate::{
-    Authenticate, Authorise, Caller, Decision, Endpoint, Error, IntentSpec, LeaseCall, LeaseId, MountInfo, Plan,
-    Refusal, Request, RotationStatus, Route, Rule, Services, Target, TokenId,
+    Attempt, Authenticate, Authorise, Caller, Decision, Endpoint, Error, IntentSpec, LeaseCall, LeaseId, MountInfo,
+    Plan, Refusal, Request, RotationStatus, Route, Rule, Services, Target, TokenId,
 };
 use mounts::InUse;
 use parking_lot::Mutex;
@@ -74,6 +74,13 @@ impl RequestServices {
             }
             _ => Vec::new(),
         }
+    }
+
+    /// When too many failed logins lock a user of this mount out.
+    fn lockout_rules(&self, mount: &MountInfo) -> lockout::Rules {
+        let mounted = self.running.mounts.by_uuid(&mount.uuid);
+        let own = mounted.and_then(|mounted| mounted.entry.config.user_lockout_config.as_ref().map(settings));
+        self.running.settings.lockout.rules(mount.kind, &own.unwrap_or_default())
     }
 
     /// The token whose last use this request was.
@@ -157,6 +164,15 @@ impl Services for RequestServices {
         })
     }
 
+    fn check_lock<'a>(&'a self, mount: &'a Arc<MountInfo>, alias: &'a str) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move { self.running.lockout.check(&mount.uuid, alias, &self.lockout_rules(mount)).await })
+    }
+
+    fn attempted(&self, mount: &Arc<MountInfo>, attempt: Attempt<'_>) -> Result<(), Error> {
+        let Attempt { alias, known, right } = attempt;
+        self.running.lockout.settle(&mount.uuid, alias, known, right, &self.lockout_rules(mount))
+    }
+
     fn allows(&self, caller: &Caller, path: &str, operation: Operation) -> bool {
         caller.is_root || self.acl.get().is_some_and(|acl| acl.allows(path, operation))
     }
@@ -181,6 +197,16 @@ impl Services for RequestServices {
 
     fn store(&self) -> Arc<dyn Store> {
         self.running.store()
+    }
+}
+
+/// What a mount says of locking users out; zero leaves it to the server.
+fn settings(of: &mounts::UserLockout) -> lockout::Settings {
+    lockout::Settings {
+        threshold: (of.lockout_threshold > 0).then_some(of.lockout_threshold),
+        duration: of.lockout_duration.set(),
+        counter_reset: of.lockout_counter_reset.set(),
+        disabled: of.lockout_disable.then_some(true),
     }
 }
 

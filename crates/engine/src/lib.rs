@@ -25,8 +25,8 @@ pub use answer::{Data, Done, IntoAnswer, Keys, Leased};
 use clock::Timestamp;
 pub use cx::{Cx, Intent, Scope};
 pub use gate::{
-    Answer, Backend, Body, Caller, Error, IntentSpec, LeaseGrant, LeaseId, Login, MountClass, MountInfo, Plan, Refusal,
-    RotationStatus, RotationTry, TokenKind, TokenParams,
+    Answer, Attempt, Backend, Body, Caller, Error, IntentSpec, LeaseGrant, LeaseId, Login, MountClass, MountInfo, Plan,
+    Refusal, RotationStatus, RotationTry, TokenKind, TokenParams,
 };
 pub use input::{FromPath, parse_body, parse_input, query_body};
 pub use routes::{Handler, Routes, backend};

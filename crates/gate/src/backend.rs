@@ -234,6 +234,14 @@ pub trait Services: Send + Sync + 'static {
         until: Timestamp,
     ) -> BoxFuture<'a, Result<(), Error>>;
 
+    /// Before the secret of a login is checked: refuses a holder, by the alias that the login would have, whose secret
+    /// was guessed wrong too often.
+    fn check_lock<'a>(&'a self, mount: &'a Arc<MountInfo>, alias: &'a str) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Once it is known whether the secret was right: counts it, and refuses, right or wrong, if the holder is locked by
+    /// now. A method answers what it found only after this.
+    fn attempted(&self, mount: &Arc<MountInfo>, attempt: Attempt<'_>) -> Result<(), Error>;
+
     /// What the caller may do at a full path (mount included): for listings that show only what the caller may see.
     fn allows(&self, caller: &Caller, path: &str, operation: api::Operation) -> bool;
 
@@ -253,6 +261,17 @@ pub trait Services: Send + Sync + 'static {
 
     /// The store below the mount's view, for work outside a request; commits there are the engine's own.
     fn store(&self) -> Arc<dyn storage::Store>;
+}
+
+/// A login whose secret was checked.
+#[derive(Clone, Copy, Debug)]
+pub struct Attempt<'a> {
+    /// The holder, by the alias that the login would have.
+    pub alias: &'a str,
+    /// Whether anybody has this name.
+    pub known: bool,
+    /// Whether the secret was right.
+    pub right: bool,
 }
 
 /// A lease that will stand for a credential about to be made.

@@ -83,6 +83,9 @@ pub enum Refusal {
     /// The token is unknown, expired or revoked.
     #[error("the token is unknown, expired or revoked")]
     InvalidToken,
+    /// Too many wrong secrets were sent for this user.
+    #[error("the user is locked after too many failed logins")]
+    Locked,
     /// No token was sent.
     #[error("no token was sent")]
     MissingToken,

@@ -15,7 +15,7 @@ mod request;
 mod rooms;
 
 pub use answer::{Answer, Body, Frames, LeaseGrant, Login, TokenKind, TokenParams};
-pub use backend::{Backend, Call, Endpoint, FieldType, LeaseCall, Matched, RotateCall, RouteInfo};
+pub use backend::{Attempt, Backend, Call, Endpoint, FieldType, LeaseCall, Matched, RotateCall, RouteInfo};
 pub use backend::{IntentSpec, Plan, RotationStatus, RotationTry, Services};
 pub use caller::{Caller, LeaseId, TokenId};
 pub use error::{Error, Refusal};

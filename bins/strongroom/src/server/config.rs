@@ -8,6 +8,7 @@ mod listener;
 mod section;
 #[cfg(test)]
 mod tests;
+mod user_lockout;
 
 pub(crate) use self::listener::resolve;
 use self::section::Section;
@@ -23,6 +24,7 @@ pub(crate) struct Config {
     pub(crate) log_level: String,
     pub(crate) log_json: bool,
     pub(crate) pid_file: Option<PathBuf>,
+    pub(crate) lockout: lockout::Stanzas,
     pub(crate) cache_bytes: u64,
     pub(crate) compatibility: String,
     pub(crate) allow_audit_log_prefixing: bool,
@@ -73,7 +75,6 @@ const IGNORED: &[&str] = &[
     "service_registration",
     "telemetry",
     "ui",
-    "user_lockout",
 ];
 
 impl Config {
@@ -88,6 +89,7 @@ impl Config {
             log_level: "warn".to_owned(),
             log_json: false,
             pid_file: None,
+            lockout: lockout::Stanzas::default(),
             cache_bytes: 0,
             compatibility: COMPATIBILITY.to_owned(),
             allow_audit_log_prefixing: false,
@@ -151,6 +153,7 @@ impl Config {
             log_level: log_level(&mut top)?.unwrap_or(base.log_level),
             log_json: log_json(&mut top)?.unwrap_or(base.log_json),
             pid_file: top.text("pid_file")?.map(PathBuf::from),
+            lockout: user_lockout::user_lockout(&mut top, warnings)?,
             cache_bytes: top.number("cache_bytes")?.unwrap_or(base.cache_bytes),
             compatibility: top.text("compatibility_version")?.unwrap_or(base.compatibility),
             allow_audit_log_prefixing: top.flag("allow_audit_log_prefixing")?.unwrap_or(false),

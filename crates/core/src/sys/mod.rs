@@ -8,6 +8,7 @@ mod explain;
 mod internal;
 mod journal;
 mod leases;
+mod locked_users;
 mod loggers;
 mod metrics;
 mod mounts;
@@ -80,6 +81,7 @@ impl Engine for System {
         let routes = state::routes(routes);
         let routes = quotas::routes(routes);
         let routes = rate_limits::routes(routes);
+        let routes = locked_users::routes(routes);
         let routes = metrics::routes(routes);
         rotation::routes(routes)
     }

@@ -326,6 +326,15 @@ impl Services for Offered {
         self.shared.may(caller, path, operation)
     }
 
+    /// Secrets engines have no logins.
+    fn check_lock<'a>(&'a self, _: &'a Arc<MountInfo>, _: &'a str) -> BoxFuture<'a, Result<(), Error>> {
+        future::ready(Ok(())).boxed()
+    }
+
+    fn attempted(&self, _: &Arc<MountInfo>, _: gate::Attempt<'_>) -> Result<(), Error> {
+        Ok(())
+    }
+
     fn has_sudo(&self, caller: &Caller, _: &str) -> bool {
         caller.is_root
     }

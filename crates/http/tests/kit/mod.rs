@@ -68,6 +68,7 @@ impl Server {
             databases: Vec::new(),
             sanitized: Default::default(),
             logs: None,
+            lockout: Default::default(),
             cache_bytes: 1 << 20,
         };
         let core = Core::new(store, clock, settings).await.unwrap();

@@ -184,6 +184,7 @@ async fn core(store: &Arc<dyn Store>, clock: Clock) -> Arc<Core> {
         allow_audit_log_prefixing: false,
         journal_directory: None,
         address: String::new(),
+        lockout: Default::default(),
         cache_bytes: 1 << 20,
         storage_counters: None,
         databases: Vec::new(),

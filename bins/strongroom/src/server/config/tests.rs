@@ -280,3 +280,28 @@ fn a_dev_server_takes_the_rest_of_a_configuration() {
     assert_eq!((config.storage, config.default_lease_ttl), (Storage::Memory, Some(Duration::from_secs(60))));
     assert!(config.listeners.is_empty() && warnings[0].contains("dev.hcl:1: storage"), "{warnings:?}");
 }
+
+#[test]
+fn lockouts_are_read_by_kind() {
+    let stanzas = "user_lockout \"all\" { lockout_duration = \"10m\" }
+        user_lockout \"userpass\" {
+          lockout_threshold = \"7\"
+          disable_lockout   = \"true\"
+          frobnicate        = 1
+        }";
+    let (config, warnings) = read(&format!("{HCL}\n{stanzas}")).unwrap();
+    assert!(warnings.iter().any(|warning| warning.contains("frobnicate of user_lockout")), "{warnings:?}");
+    let of = |kind: &str| config.lockout.by_kind.get(kind).copied().unwrap_or_default();
+    assert_eq!((of("userpass").threshold, of("userpass").disabled), (Some(7), Some(true)));
+    assert_eq!(of("all").duration, Some(Duration::from_secs(600)));
+    for (stanza, word) in [
+        ("user_lockout \"jwt\" {}", "jwt"),
+        ("user_lockout \"all\" { lockout_threshold = -1 }", "lockout_threshold"),
+        ("user_lockout \"all\" { lockout_duration = \"soon\" }", "lockout_duration"),
+    ] {
+        let error = read(&format!("{HCL}\n{stanza}")).unwrap_err();
+        assert!(error.contains(word), "{error}");
+    }
+    assert!(["1", "true", "T"].into_iter().all(user_lockout::is_true));
+    assert!(!["", "0", "false", "yes"].into_iter().any(user_lockout::is_true));
+}
