@@ -1,8 +1,9 @@
 //! What the author of an auth method imports besides `engine`: the `token_*` settings that all login roles share
-//! ([`TokenSettings`]), the body of a role that has them ([`role_body`]), and address ranges ([`cidr`]). With the
-//! feature `testing`, a mount of the method for its tests.
+//! ([`TokenSettings`]), the body of a role that has them ([`role_body`]), address ranges ([`cidr`]) and passwords
+//! ([`passwords`]). With the feature `testing`, a mount of the method for its tests.
 
 pub mod cidr;
+pub mod passwords;
 mod settings;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -34,6 +34,11 @@ pub struct TokenFields {
 }
 
 impl TokenFields {
+    /// Forgets all but the policies, for routes that change nothing else.
+    pub fn only_policies(self) -> Self {
+        Self { token_policies: self.token_policies, policies: self.policies, ..Self::default() }
+    }
+
     /// Forgets former names other than these.
     pub(crate) fn keep_old_names(&mut self, names: &[&str]) {
         fn keep<T>(kept: bool, field: &mut Option<T>) {

@@ -10,6 +10,7 @@ pub const KINDS: &[Kind] = &[
     // Auth methods.
     auth_approle::KIND,
     auth_jwt::KIND,
+    auth_userpass::KIND,
     // Secrets engines.
     engine_database::kind::<Databases>(),
     engine_kv::KIND,
@@ -64,7 +65,8 @@ mod tests {
     #[test]
     fn every_kind_has_a_readme_with_the_headings_of_its_family() {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        let folders = ["auth-methods/approle", "auth-methods/jwt", "engines/database", "engines/kv"];
+        let folders =
+            ["auth-methods/approle", "auth-methods/jwt", "auth-methods/userpass", "engines/database", "engines/kv"];
         assert_eq!(folders.len(), KINDS.len());
         for folder in folders {
             let readme = std::fs::read_to_string(root.join(folder).join("README.md")).expect(folder);
