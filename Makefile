@@ -1,7 +1,7 @@
 # The two commands of the README are `make demo` and `make test`; the rest is for those who work on the code.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test build check fmt lint tidy deny bench tools
+.PHONY: help demo test compat build check fmt lint tidy deny bench tools
 
 help: ## say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,10 @@ demo: build ## the main job, told on the terminal: a database user that lives as
 # other features, and compile most of it twice. The examples in the documentation are fragments that no test runs.
 test: tools ## run every test; they start the servers and databases they need
 	cargo test --workspace --locked --no-fail-fast
+
+# hvac is a part of `make test`. BLESS=1 writes anew which calls pass.
+compat: tools ## run clients that others wrote (needs python3, go, npm, mvn and their registries)
+	STRONGROOM_COMPAT=all cargo test --locked --package strongroom --test compat -- --nocapture
 
 check: fmt lint tidy deny ## everything a change must pass besides the tests
 
