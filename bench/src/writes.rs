@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde_json::json;
 use testkit::server::Server;
 
@@ -22,14 +22,15 @@ pub(crate) fn run(binary: &Path) -> Result<()> {
     let token = server.root_token().to_owned();
     let runtime = tokio::runtime::Runtime::new()?;
     let raw_before = sync_rate(server.folder())?;
-    let counted = |name: &str| -> Option<f64> {
-        let reply = server.send(server.root_token(), api::Verb::Read, "sys/metrics?format=prometheus", None).ok()?;
-        let text = String::from_utf8_lossy(&reply.raw).into_owned();
-        let line =
-            text.lines().find_map(|line| line.strip_prefix(&format!("strongroom_storage_{name} ")).map(str::to_owned));
-        line?.parse().ok()
+    let client = server.client(server.root_token());
+    let counted = |name: &str| -> Result<f64> {
+        let ask = client.request(api::Verb::Read, "sys/metrics", &[("format", "prometheus")], None);
+        let reply = runtime.block_on(ask)?;
+        let (text, start) = (String::from_utf8_lossy(&reply.raw), format!("strongroom_storage_{name} "));
+        let value = text.lines().find_map(|line| line.strip_prefix(&start));
+        Ok(value.with_context(|| format!("the metrics have no {start}"))?.parse()?)
     };
-    let (commits, syncs) = (counted("commits"), counted("syncs"));
+    let (commits, syncs) = (counted("commits")?, counted("syncs")?);
     let seen = runtime.block_on(load::run(&address, CLIENTS, DURATION, "HTTP/1.1 200", move |connection, count| {
         let path = format!("/v1/kv/data/load/{connection}/{}", count % 100);
         load::request("POST", &path, &token, r#"{"data":{"value":"0123456789abcdef0123456789abcdef0123456789abcdef"}}"#)
@@ -40,11 +41,8 @@ pub(crate) fn run(binary: &Path) -> Result<()> {
         seen.per_second(),
         seen.per_second() / raw
     );
-    if let (Some(commits), Some(syncs), Some(commits_after), Some(syncs_after)) =
-        (commits, syncs, counted("commits"), counted("syncs"))
-    {
-        verdict("commits per sync", (commits_after - commits) / (syncs_after - syncs), 20.0, true);
-    }
+    let (commits, syncs) = (counted("commits")? - commits, counted("syncs")? - syncs);
+    verdict("commits per sync", commits / syncs, 20.0, true);
     Ok(())
 }
 
