@@ -166,8 +166,9 @@ impl Directory<'_> {
     /// somebody else took it meanwhile.
     async fn index_name(&self, entity: &Entity, former: Option<&str>) -> Result<(), Error> {
         let key = keys::entity_name(&entity.name);
+        // Whoever asks has looked before: it was taken since, and is found at the next try.
         if self.tx.get_json::<String>(&key).await?.is_some_and(|id| id != entity.id) {
-            return Err(Error::invalid("entity name is already in use"));
+            return Err(Error::Conflict);
         }
         if let Some(former) = former.map(keys::entity_name).filter(|former| *former != key) {
             self.tx.delete(former);

@@ -210,8 +210,9 @@ impl Directory<'_> {
 
     async fn index_group(&self, group: &Group, former: Option<&str>) -> Result<(), Error> {
         let key = keys::group_name(&group.name);
+        // As with entities: it was taken since it was looked for.
         if self.tx.get_json::<String>(&key).await?.is_some_and(|id| id != group.id) {
-            return Err(Error::invalid("group name is already in use"));
+            return Err(Error::Conflict);
         }
         if let Some(former) = former.map(keys::group_name).filter(|former| *former != key) {
             self.tx.delete(former);

@@ -24,6 +24,11 @@ pub(crate) fn token_key(at: Timestamp, id: &TokenId) -> Key {
     Key::from(format!("{PREFIX}{}/t/{}", stamp(at), id.0))
 }
 
+/// Behind this lies what is due after `at`.
+pub(crate) fn end_of(at: Timestamp) -> String {
+    format!("{PREFIX}{}0", stamp(at))
+}
+
 /// Milliseconds since 1970 in a form whose byte order is the order of time.
 fn stamp(at: Timestamp) -> String {
     format!("{:015}", millis(at))

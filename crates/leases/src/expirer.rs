@@ -60,6 +60,9 @@ impl Leases {
         if let Err(error) = self.adopt_intents().await {
             tracing::warn!(%error, "intents of earlier runs wait for their time");
         }
+        if let Err(error) = self.adopt_claims().await {
+            tracing::warn!(%error, "revocations that earlier runs were at wait for the end of their claims");
+        }
         if let Err(error) = self.adopt_failing().await {
             tracing::warn!(%error, "revocations that failed in earlier runs wait for their time");
         }
@@ -355,6 +358,35 @@ impl Leases {
                 let Some((instance, id)) = rest.split_once('/') else { continue };
                 if instance != self.instance {
                     self.abandon(&LeaseId(id.into())).await?;
+                }
+            }
+            after = page.entries.last().map(|(key, _)| key.as_str().to_owned());
+            if !page.more {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes up the revocations that an earlier run was at when it ended; their claims would hold for a while yet.
+    async fn adopt_claims(&self) -> Result<(), Error> {
+        let now = self.clock.now();
+        let last = clock::after(now, CLAIM);
+        let mut after = Some(due::end_of(now));
+        loop {
+            let scan = Scan { prefix: due::PREFIX.to_owned(), after, limit: PAGE, values: false };
+            let page = self.store.scan(&scan).await?;
+            for (key, _) in &page.entries {
+                match due::parse(key) {
+                    Some((at, _)) if at > due::rounded(last) => return Ok(()),
+                    Some((_, Due::Lease(id))) => {
+                        self.change(&id, |record, now| {
+                            let claimed = record.state == State::Revoking && record.due > now;
+                            record.due = if claimed { now } else { record.due };
+                            claimed
+                        })
+                        .await?;
+                    }
+                    Some((_, Due::Token(_))) | None => {}
                 }
             }
             after = page.entries.last().map(|(key, _)| key.as_str().to_owned());

@@ -137,6 +137,21 @@ async fn a_restart_does_not_lengthen_the_wait_for_a_target() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_killed_run_was_revoking_is_revoked_at_the_start_of_the_next() {
+    // The claim of the killed run held for two minutes, in which nobody revoked.
+    let world = World::new().running();
+    world.target.hanging.lock().insert("database/".to_owned());
+    let id = world.lease("user", seconds(60)).await;
+    world.pass(seconds(60)).await;
+    assert_eq!(world.target.tries(&id), 1, "a revocation is under way");
+    world.target.hanging.lock().clear();
+    let world = world.restart();
+    world.settle().await;
+    assert_eq!(world.target.ids(), [id]);
+    world.nothing_left().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lease_that_fails_for_its_own_reason_does_not_keep_the_others_waiting() {
     let world = World::new().running();
     let owner = world.lease("owns-tables", seconds(60)).await;
