@@ -4,6 +4,7 @@
 //! a call that passed once must go on passing. `BLESS=1 make compat` writes the files anew. `make test` runs hvac alone:
 //! the others need toolchains that not everybody has, and run when `STRONGROOM_COMPAT=all` is set, as `make compat` does.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+#![allow(clippy::print_stdout, reason = "what a client did is told to whoever runs the tests")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
