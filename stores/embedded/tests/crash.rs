@@ -513,13 +513,26 @@ async fn a_read_only_file_system_is_refused_with_a_remedy() {
     let Some(disk) = Mounted::new(4 * 1024 * 1024) else { return };
     let store = disk.0.path().join("store");
     drop(open(&store).unwrap());
-    let remount = |flags| rustix::mount::mount_remount(disk.0.path(), flags, c"").unwrap();
-    remount(rustix::mount::MountFlags::RDONLY);
+    remount(disk.0.path(), rustix::mount::MountFlags::RDONLY);
     for path in [store.clone(), disk.0.path().join("other")] {
         let refused = open(&path).unwrap_err();
         assert!(matches!(refused, OpenError::ReadOnly { .. }), "{refused}");
         assert!(refused.to_string().contains("mount it writable"), "{refused}");
     }
-    remount(rustix::mount::MountFlags::empty());
+    remount(disk.0.path(), rustix::mount::MountFlags::empty());
     open(&store).unwrap();
+}
+
+/// Mounts the file system at `path` again with these flags. Like [`open`], it has patience with processes that are just
+/// being started beside this test: they hold its files open for writing until they execute their program.
+fn remount(path: &Path, flags: rustix::mount::MountFlags) {
+    let mut last = Ok(());
+    for _ in 0..500 {
+        last = rustix::mount::mount_remount(path, flags, c"");
+        match last {
+            Err(rustix::io::Errno::BUSY) => std::thread::sleep(Duration::from_millis(10)),
+            _ => break,
+        }
+    }
+    last.unwrap();
 }
