@@ -38,7 +38,9 @@ fn start(args: ServerArgs) -> Result<(), String> {
         return Err("name a configuration with -config=FILE, or start a server for a first try with -dev".to_owned());
     }
     harden();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    // Two at least: one may be held up by a disk while the other keeps the deadlines.
+    let workers = std::thread::available_parallelism().map_or(2, |processors| processors.get().max(2));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot start threads: {error}"))?;
     runtime.block_on(async {
         match args.dev || args.dev_tls {

@@ -174,7 +174,7 @@ impl Broker {
             return Ok(());
         }
         let mut faults = Vec::new();
-        let all = future::poll_fn(|cx| {
+        let mut all = future::poll_fn(|cx| {
             let mut waits = false;
             for entry in &mut entries {
                 self.ask(entry, &mut faults, cx);
@@ -182,16 +182,15 @@ impl Broker {
             }
             if waits { Poll::Pending } else { Poll::Ready(()) }
         });
-        let mut deadline = self.deadline();
-        let late = matches!(future::select(all, &mut deadline).await, Either::Right(_));
-        if late {
-            for Pending { slot, written } in entries.iter_mut().flat_map(|entry| entry.pending.drain(..)) {
-                let error = Error::Slow(self.settings.deadline);
-                faults.push((slot.path.clone(), error.clone()));
-                slot::bypass(&slot, error, Some(written), &self.clock, self.settings.retry);
+        // What is written at once needs no deadline.
+        if futures::poll!(&mut all).is_pending() {
+            let mut deadline = self.deadline();
+            let late = matches!(future::select(all, &mut deadline).await, Either::Right(_));
+            if late {
+                self.give_up(&mut entries, &mut faults);
+            } else {
+                self.put_back(deadline);
             }
-        } else {
-            self.put_back(deadline);
         }
         if entries.iter().all(|entry| entry.taken) { Ok(()) } else { Err(Unwritten { faults }) }
     }
@@ -242,6 +241,15 @@ impl Broker {
             async move { done.await.err().map(|error| (slot.path.clone(), error)) }
         });
         future::join_all(acts).await.into_iter().flatten().collect()
+    }
+
+    /// The devices that have not written by the deadline are bypassed.
+    fn give_up(&self, entries: &mut [Handed], faults: &mut Vec<(String, Error)>) {
+        for Pending { slot, written } in entries.iter_mut().flat_map(|entry| entry.pending.drain(..)) {
+            let error = Error::Slow(self.settings.deadline);
+            faults.push((slot.path.clone(), error.clone()));
+            slot::bypass(&slot, error, Some(written), &self.clock, self.settings.retry);
+        }
     }
 
     fn deadline(&self) -> Alarm {

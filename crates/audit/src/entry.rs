@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use clock::Timestamp;
 use parking_lot::Mutex;
+use secret::Kept;
 
 /// One record of the audit log.
 #[derive(Clone, Copy, Debug)]
@@ -97,6 +98,8 @@ pub struct Auth<'a> {
     /// In seconds.
     pub token_ttl: u64,
     pub token_issue_time: Option<Timestamp>,
+    /// Remembers all of this but `remaining_uses` and `policy_results`, as it is written for this caller.
+    pub kept: Option<&'a Kept>,
 }
 
 /// What the policies said.
@@ -249,6 +252,8 @@ pub struct Data<'a> {
     /// Top-level keys whose value stays in clear if it is a plain string: the engine's choice for names that it
     /// issues (`username`, `serial_number`, `lease_id`). What is nested below is hashed.
     pub clear: &'a [&'a str],
+    /// Remembers how these bytes are written, with these rules.
+    pub kept: Option<&'a Kept>,
 }
 
 /// Bytes of a request or an answer.

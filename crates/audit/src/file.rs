@@ -150,6 +150,8 @@ struct Open {
 struct Opened {
     fd: OwnedFd,
     stat: Stat,
+    /// Whether it is a plain file of this machine, where a write ends in memory.
+    local: bool,
 }
 
 impl Opened {
@@ -177,6 +179,10 @@ impl Sink for Open {
         tracing::warn!(path = %path.display(), "an audit file was deleted; a new one is begun");
         self.reopen().map_err(|_| Error::Deleted(path))?;
         self.push(lines)
+    }
+
+    fn direct(&self) -> bool {
+        self.file.as_ref().is_some_and(|file| file.local)
     }
 
     fn reopen(&mut self) -> Result<(), Error> {
@@ -230,7 +236,9 @@ impl Open {
             }
             _ => rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3).map_err(fault)?,
         };
-        let opened = Opened { stat: rustix::fs::fstat(&fd).map_err(fault)?, fd };
+        let stat = rustix::fs::fstat(&fd).map_err(fault)?;
+        let local = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && is_local(&fd);
+        let opened = Opened { fd, stat, local };
         if let (Target::Path(_), Some(mode), true) = (&self.settings.target, self.settings.mode, opened.regular())
             && opened.stat.st_mode & 0o7777 != mode
         {
@@ -259,6 +267,17 @@ impl Open {
         }
     }
 }
+
+/// Whether the file system is one that lies on this machine. What a file system over the network, or one that another
+/// process serves, does with a write, nobody knows.
+fn is_local(fd: &OwnedFd) -> bool {
+    let kind = rustix::fs::fstatfs(fd).map_or(0, |system| u64::try_from(system.f_type).unwrap_or_default());
+    LOCAL.contains(&kind)
+}
+
+/// The magic numbers of statfs(2): bcachefs, Btrfs, ext2 to ext4, F2FS, overlayfs, tmpfs, XFS, ZFS.
+const LOCAL: [u64; 8] =
+    [0xCA45_1A4E, 0x9123_683E, 0xEF53, 0xF2F5_2010, 0x794C_7630, 0x0102_1994, 0x5846_5342, 0x2FC1_2FC1];
 
 /// Writes all of `bytes`, waiting for a full pipe until `stop` is set. Says how far it came if it fails.
 fn write_all(file: &Opened, bytes: &[u8], stop: &AtomicBool) -> Result<(), (usize, Errno)> {

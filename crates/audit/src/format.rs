@@ -110,6 +110,20 @@ impl<'a> Line<'a> {
     }
 
     fn auth(&self, to: &mut Object<'_>, auth: &Auth<'_>) {
+        match auth.kept {
+            Some(kept) => {
+                to.all(|out| kept.write(self.writer(CALLER), out, |out| self.caller(&mut Object::first(out), auth)))
+            }
+            None => self.caller(to, auth),
+        }
+        to.number("remaining_uses", auth.remaining_uses);
+        if let Some(results) = &auth.policy_results {
+            to.object("policy_results", |to| policy_results(to, results));
+        }
+    }
+
+    /// What is the same in all requests of a caller.
+    fn caller(&self, to: &mut Object<'_>, auth: &Auth<'_>) {
         self.token(to, "client_token", auth.client_token);
         self.accessor(to, "accessor", auth.accessor);
         to.text("display_name", auth.display_name);
@@ -117,12 +131,8 @@ impl<'a> Line<'a> {
         to.texts("token_policies", auth.token_policies);
         to.texts("identity_policies", auth.identity_policies);
         to.flag("no_default_policy", auth.no_default_policy);
-        if let Some(results) = &auth.policy_results {
-            to.object("policy_results", |to| policy_results(to, results));
-        }
         to.pairs("metadata", auth.metadata);
         to.number("num_uses", auth.num_uses);
-        to.number("remaining_uses", auth.remaining_uses);
         to.text("entity_id", auth.entity_id);
         to.flag("entity_created", auth.entity_created);
         to.text("token_type", auth.token_type);
@@ -140,8 +150,12 @@ impl<'a> Line<'a> {
         to.text("mount_accessor", request.mount_accessor);
         to.text("mount_running_version", request.mount_running_version);
         to.text("mount_class", request.mount_class);
-        self.token(to, "client_token", request.client_token);
-        self.accessor(to, "client_token_accessor", request.client_token_accessor);
+        match self.entry.auth.and_then(|auth| auth.kept) {
+            Some(kept) => {
+                to.all(|out| kept.write(self.writer(TOKEN), out, |out| self.names(&mut Object::first(out), request)))
+            }
+            None => self.names(to, request),
+        }
         to.object("namespace", |to| {
             to.text("id", request.namespace.id);
             to.text("path", request.namespace.path);
@@ -157,6 +171,12 @@ impl<'a> Line<'a> {
         to.text("lease_id", request.lease_id);
         to.text("username", request.username);
         to.text("serial", request.serial);
+    }
+
+    /// By what the caller is known.
+    fn names(&self, to: &mut Object<'_>, request: &Request<'_>) {
+        self.token(to, "client_token", request.client_token);
+        self.accessor(to, "client_token_accessor", request.client_token_accessor);
     }
 
     fn response(&self, to: &mut Object<'_>, response: &Response<'_>) {
@@ -188,7 +208,20 @@ impl<'a> Line<'a> {
     }
 
     fn data(&self, to: &mut Object<'_>, data: &Data<'_>, elide: bool) {
-        to.value("data", |out| write_data(data, &Rules { hasher: self.hasher, elide }, out));
+        let rules = Rules { hasher: self.hasher, elide };
+        match data.kept.filter(|_| !elide && data.unhashed.is_empty()) {
+            Some(kept) => to.value("data", |out| {
+                let start = out.len();
+                kept.write(self.writer(DATA), out, |out| _ = write_data(data, &rules, out));
+                out.len() > start
+            }),
+            None => to.value("data", |out| write_data(data, &rules, out)),
+        }
+    }
+
+    /// The number under which this format finds a text of its own again.
+    fn writer(&self, part: u64) -> u64 {
+        self.id * PARTS + part
     }
 
     /// Lines of the same name are gathered into one list.
@@ -235,6 +268,11 @@ impl<'a> Line<'a> {
         }
     }
 }
+
+const PARTS: u64 = 3;
+const CALLER: u64 = 0;
+const TOKEN: u64 = 1;
+const DATA: u64 = 2;
 
 fn policy_results(to: &mut Object<'_>, results: &PolicyResults<'_>) {
     // A refusal says so outright, although what is false is left out elsewhere.

@@ -26,6 +26,23 @@ impl<'b> Object<'b> {
         Self { out, empty: false }
     }
 
+    /// Members that will be all that is written into `out`: nothing separates the first from what stands there.
+    pub(crate) fn first(out: &'b mut Vec<u8>) -> Self {
+        Self { out, empty: true }
+    }
+
+    /// The members that `write` appends by [`Object::first`], if any.
+    pub(crate) fn all(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let before = self.out.len();
+        self.comma();
+        let start = self.out.len();
+        write(self.out);
+        if self.out.len() == start {
+            self.out.truncate(before);
+            self.empty = before == start;
+        }
+    }
+
     /// Members that are written elsewhere, by [`Object::go_on`]. The object has members already.
     pub(crate) fn members(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         write(self.out);

@@ -1,8 +1,12 @@
-//! One thread per device that does the blocking work, so that a stuck disk, pipe or mount blocks no caller.
+//! One thread per device that does the blocking work, so that a stuck pipe or mount blocks no caller.
 //!
 //! Lines that are queued while the thread writes go out together in the next write. The first caller who waits for a
 //! line while the thread is asleep lets the other ready tasks run before it wakes it: under load a batch then holds the
 //! lines of each of them, and the cost of the hand-over is shared.
+//!
+//! To hand a line over costs more than to append it to a file of this machine. So a sink may say that it is
+//! [direct](Sink::direct): then the caller writes what is queued, its own lines and those of others, unless somebody else
+//! is at it, who then writes them too. A write that took long sends the next ones to the thread for a while.
 
 use std::{
     future::Future,
@@ -25,6 +29,11 @@ use crate::{device::Written, error::Error};
 pub(crate) trait Sink: Send + 'static {
     /// Writes all lines of the batch, each of which ends in a line feed, or reports that the batch failed.
     fn write(&mut self, lines: &[u8]) -> Result<(), Error>;
+
+    /// Whether the next write takes about as long as a hand-over, so that callers may do it themselves.
+    fn direct(&self) -> bool {
+        false
+    }
 
     /// Called after each batch, when its callers have their answer.
     fn settle(&mut self) -> Result<(), Error> {
@@ -50,12 +59,13 @@ impl Writer {
     /// Starts the thread. `make` gets a flag that is set when the sink should give up waiting for a stuck target.
     pub(crate) fn start<S: Sink>(name: &str, make: impl FnOnce(Arc<AtomicBool>) -> S) -> Result<Self, Error> {
         let shared = Arc::new(Shared::default());
-        let sink = make(shared.stop.clone());
+        let sink: Box<dyn Sink> = Box::new(make(shared.stop.clone()));
+        *shared.outlet.lock() = Some(Outlet { sink, lines: Vec::new(), slow_until: None });
         let run = {
             let shared = shared.clone();
             move || {
                 let _closed = CloseOnExit(&shared);
-                run(&shared, sink);
+                run(&shared);
             }
         };
         let started = thread::Builder::new().name(name.to_owned()).spawn(run);
@@ -127,6 +137,14 @@ impl Future for Line {
         if let Some(outcome) = self.batch.outcome(cx.waker()) {
             self.give_up_waking();
             return Poll::Ready(outcome);
+        }
+        if matches!(self.wake, Wake::Unasked) && self.shared.direct.load(Ordering::Relaxed) {
+            self.wake = Wake::Done;
+            self.shared.write_directly();
+            return match self.batch.outcome(cx.waker()) {
+                Some(outcome) => Poll::Ready(outcome),
+                None => Poll::Pending,
+            };
         }
         if matches!(self.wake, Wake::Unasked) {
             let mine = self.shared.takes_wake();
@@ -226,6 +244,19 @@ struct Shared {
     wake: Condvar,
     stop: Arc<AtomicBool>,
     trouble: Mutex<Option<Error>>,
+    /// Where lines go; `None` once it is closed. Whoever takes lines from the queue holds this, so that they stay in order.
+    outlet: Mutex<Option<Outlet>>,
+    /// Whether callers write themselves.
+    direct: AtomicBool,
+}
+
+/// The sink, and what its writer needs.
+struct Outlet {
+    sink: Box<dyn Sink>,
+    /// The lines that are being written; empty between two writes.
+    lines: Vec<u8>,
+    /// Until when only the thread writes, because a write took long.
+    slow_until: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -238,14 +269,6 @@ struct Queue {
     /// Whether somebody is about to wake the thread.
     called: bool,
     closed: bool,
-}
-
-/// What the thread found in the queue.
-#[derive(Default)]
-struct Work {
-    lines: Vec<u8>,
-    batch: Owed,
-    acts: Vec<(Act, Option<Reply>)>,
 }
 
 impl Shared {
@@ -271,8 +294,8 @@ impl Shared {
         mine
     }
 
-    /// Waits for work until the next check is due; `work` gives its buffers back to the queue.
-    fn take(&self, work: &mut Work) {
+    /// Waits for work until the next check is due; gives what is to be done besides writing.
+    fn wait(&self) -> Vec<(Act, Option<Reply>)> {
         let mut queue = self.queue.lock();
         if queue.lines.is_empty() && queue.acts.is_empty() {
             queue.asleep = true;
@@ -280,38 +303,72 @@ impl Shared {
             queue.asleep = false;
             queue.called = false;
         }
-        std::mem::swap(&mut queue.lines, &mut work.lines);
-        std::mem::swap(&mut queue.acts, &mut work.acts);
-        if !work.lines.is_empty() {
-            work.batch = std::mem::take(&mut queue.batch);
+        std::mem::take(&mut queue.acts)
+    }
+
+    /// Writes what is queued, for a caller, unless somebody else is at it. Whoever is looks at the queue once more when it is
+    /// done, so no line stays behind.
+    fn write_directly(&self) {
+        for _ in 0..DIRECT_ROUNDS {
+            let Some(mut outlet) = self.outlet.try_lock() else { return };
+            match outlet.as_mut() {
+                Some(outlet) if outlet.may_be_direct() => self.write_queued(outlet),
+                _ => break,
+            }
+            drop(outlet);
+            if self.queue.lock().lines.is_empty() {
+                return;
+            }
+        }
+        self.wake.notify_one();
+    }
+
+    /// Writes what is queued and answers those who wait for it.
+    fn write_queued(&self, outlet: &mut Outlet) {
+        let batch = {
+            let mut queue = self.queue.lock();
+            if queue.lines.is_empty() {
+                return;
+            }
+            std::mem::swap(&mut queue.lines, &mut outlet.lines);
+            std::mem::take(&mut queue.batch)
+        };
+        let begun = Instant::now();
+        let outcome = outlet.sink.write(&outlet.lines);
+        outlet.slow_until = (begun.elapsed() > SLOW).then(|| Instant::now() + RECOVERY).or(outlet.slow_until);
+        self.direct.store(outlet.may_be_direct(), Ordering::Relaxed);
+        outlet.lines.clear();
+        // What one large batch made it grow to is given back.
+        outlet.lines.shrink_to(KEPT_BUFFER);
+        batch.0.end(outcome);
+        if let Err(error) = outlet.sink.settle() {
+            tracing::error!(error = error.chain(), "an audit device is in trouble");
+            *self.trouble.lock() = Some(error);
         }
     }
 }
 
-fn run<S: Sink>(shared: &Shared, mut sink: S) {
-    let mut work = Work::default();
+impl Outlet {
+    fn may_be_direct(&self) -> bool {
+        self.sink.direct() && self.slow_until.is_none_or(|until| until <= Instant::now())
+    }
+}
+
+fn run(shared: &Shared) {
     let mut checked = Instant::now();
     loop {
-        shared.take(&mut work);
-        if !work.lines.is_empty() {
-            let outcome = sink.write(&work.lines);
-            work.lines.clear();
-            // What one large batch made it grow to is given back.
-            work.lines.shrink_to(KEPT_BUFFER);
-            work.batch.0.end(outcome);
-            if let Err(error) = sink.settle() {
-                tracing::error!(error = error.chain(), "an audit device is in trouble");
-                *shared.trouble.lock() = Some(error);
-            }
-        }
-        for (act, reply) in work.acts.drain(..) {
+        let acts = shared.wait();
+        let mut held = shared.outlet.lock();
+        let Some(outlet) = held.as_mut() else { return };
+        shared.write_queued(outlet);
+        for (act, reply) in acts {
             let outcome = match act {
-                Act::Check => check(shared, &mut sink),
-                Act::Reopen => sink.reopen(),
+                Act::Check => check(shared, &mut *outlet.sink),
+                Act::Reopen => outlet.sink.reopen(),
                 Act::Close => {
-                    let outcome = sink.close();
+                    let outcome = outlet.sink.close();
                     // What the sink holds is free again before anybody hears that it is closed.
-                    drop(sink);
+                    *held = None;
                     answer(reply, outcome);
                     return;
                 }
@@ -319,7 +376,8 @@ fn run<S: Sink>(shared: &Shared, mut sink: S) {
             answer(reply, outcome);
         }
         if checked.elapsed() >= CHECK {
-            let _ = check(shared, &mut sink);
+            let _ = check(shared, &mut *outlet.sink);
+            shared.direct.store(outlet.may_be_direct(), Ordering::Relaxed);
             checked = Instant::now();
         }
     }
@@ -332,7 +390,7 @@ fn answer(reply: Option<Reply>, outcome: Result<(), Error>) {
     }
 }
 
-fn check<S: Sink>(shared: &Shared, sink: &mut S) -> Result<(), Error> {
+fn check(shared: &Shared, sink: &mut dyn Sink) -> Result<(), Error> {
     let outcome = sink.check();
     let mut trouble = shared.trouble.lock();
     if let (None, Err(error)) = (trouble.as_ref(), &outcome) {
@@ -347,6 +405,7 @@ struct CloseOnExit<'a>(&'a Shared);
 
 impl Drop for CloseOnExit<'_> {
     fn drop(&mut self) {
+        self.0.direct.store(false, Ordering::Relaxed);
         let mut queue = self.0.queue.lock();
         queue.closed = true;
         queue.lines.clear();
@@ -359,6 +418,12 @@ impl Drop for CloseOnExit<'_> {
 pub(crate) const CHECK: Duration = Duration::from_secs(2);
 /// How often the others may run before the thread is woken.
 const ROUNDS: usize = 8;
+/// How often a caller writes what others have queued meanwhile before it leaves that to the thread.
+const DIRECT_ROUNDS: usize = 4;
+/// The longest write that a caller should have to do itself.
+const SLOW: Duration = Duration::from_millis(20);
+/// How long the thread writes after one that took longer.
+const RECOVERY: Duration = Duration::from_secs(5);
 /// How large a buffer is kept from batch to batch.
 const KEPT_BUFFER: usize = 1 << 20;
 /// How many bytes may wait for a stuck device.

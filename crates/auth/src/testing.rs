@@ -274,6 +274,8 @@ impl Authenticate for Everybody {
             num_uses: 0,
             remaining_uses: None,
             path: "auth/token/root".into(),
+            kept: Default::default(),
+            all_policies: Default::default(),
         };
         future::ready(Ok(Arc::new(caller))).boxed()
     }

@@ -14,9 +14,10 @@ use std::{
 
 use parking_lot::Mutex;
 use quick_cache::{Weighter, sync};
-use storage::{Change, Entry, Key, Revision};
+use storage::{Budget, Change, Derived, Entry, Key, Revision};
 
-/// How many bytes of decrypted entries are kept unless told otherwise: 16 MiB.
+/// How many bytes of decrypted entries are kept unless told otherwise: 16 MiB. What readers derive from them may take half of
+/// that besides.
 pub const DEFAULT_CACHE: usize = 16 * 1024 * 1024;
 
 /// The cache. `None` stands for an entry known to be absent.
@@ -26,6 +27,8 @@ pub(crate) struct Cache {
     hasher: RandomState,
     /// The heaviest entry that is worth the room.
     heaviest: usize,
+    /// What may be kept beside the entries.
+    derived: Arc<Budget>,
 }
 
 #[derive(Default)]
@@ -40,7 +43,18 @@ impl Cache {
     pub(crate) fn new(capacity: usize) -> Arc<Self> {
         let entries = (capacity > 0).then(|| sync::Cache::with_weighter(capacity / 512 + 1, capacity as u64, Bytes));
         let stripes = std::iter::repeat_with(Mutex::default).take(STRIPES).collect();
-        Arc::new(Self { entries, stripes, hasher: RandomState::new(), heaviest: capacity / 64 })
+        Arc::new(Self {
+            entries,
+            stripes,
+            hasher: RandomState::new(),
+            heaviest: capacity / 64,
+            derived: Budget::new(capacity / 2),
+        })
+    }
+
+    /// Room for what is derived from an entry.
+    pub(crate) fn room(&self) -> Derived {
+        Derived::within(&self.derived)
     }
 
     /// What is known of `key`.
@@ -175,7 +189,7 @@ mod tests {
     use super::*;
 
     fn entry(revision: Revision) -> Option<Entry> {
-        Some(Entry { value: vec![1; 10].into(), revision })
+        Some(Entry::new(vec![1; 10].into(), revision))
     }
 
     fn filled(revision: Revision) -> (Arc<Cache>, Key) {
@@ -256,7 +270,7 @@ mod tests {
         }
         assert!(cache.len() > 100 && cache.len() <= 64 * 1024 / PER_ENTRY, "{}", cache.len());
         let key = Key::new("large");
-        cache.fill(&cache.miss(&key), &key, &Some(Entry { value: vec![0; 4096].into(), revision: 1 }));
+        cache.fill(&cache.miss(&key), &key, &Some(Entry::new(vec![0; 4096].into(), 1)));
         assert_eq!(cache.get(&key), None, "an entry that would push out all others is not kept");
         let none = Cache::new(0);
         none.fill(&none.miss(&key), &key, &None);

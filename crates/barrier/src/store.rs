@@ -101,7 +101,8 @@ impl Unsealed {
                 open.ring.term(term).and_then(|term| envelope::open(&term.key, key.as_str(), rest))
             }
         };
-        Ok(Entry { value: wiping(value.ok_or_else(damaged)?), revision: sealed.revision })
+        let value = wiping(value.ok_or_else(damaged)?);
+        Ok(Entry { value, revision: sealed.revision, derived: self.cache.room() })
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a request becomes in the audit log, on its way in and on its way out.
 
 use std::{
-    borrow::Cow,
+    cell::RefCell,
     collections::BTreeMap,
     net::IpAddr,
     sync::{Arc, OnceLock},
@@ -24,7 +24,7 @@ pub(crate) struct Recorder {
     /// How who asks and what is asked were written the first time.
     memo: Memo,
     /// From where the request comes, as text.
-    address: OnceLock<String>,
+    address: OnceLock<Arc<str>>,
     /// The first entry of a request that only reads, until it is waited for together with the second.
     owed: Mutex<Option<Handed>>,
 }
@@ -122,13 +122,13 @@ struct Parts<'f> {
     headers: Vec<Header<'f>>,
     granting: Vec<Granting<'f>>,
     address: &'f str,
-    policies: Cow<'f, [String]>,
+    policies: &'f [String],
     /// What was asked for in the query.
     query: Option<Bytes>,
 }
 
 impl<'f> Parts<'f> {
-    fn new(facts: &'f Facts, live: &Live, address: &'f OnceLock<String>) -> Self {
+    fn new(facts: &'f Facts, live: &Live, address: &'f OnceLock<Arc<str>>) -> Self {
         let remote = facts.request().remote;
         let rules = facts.decision().map(|decision| decision.rules.as_slice()).unwrap_or_default();
         let granting = rules.iter().map(|rule| Granting {
@@ -142,7 +142,7 @@ impl<'f> Parts<'f> {
         Self {
             headers: headers(&facts.request().headers, live),
             granting: granting.collect(),
-            address: address.get_or_init(|| remote.map(|(address, _)| address.to_string()).unwrap_or_default()),
+            address: address.get_or_init(|| remote.map(|(address, _)| address_text(address)).unwrap_or_default()),
             policies: facts.caller().map(|caller| caller.policies()).unwrap_or_default(),
             query: query(facts.request()),
         }
@@ -157,7 +157,7 @@ impl<'f> Parts<'f> {
             client_token: token(facts),
             accessor: &caller.accessor,
             display_name: &caller.display_name,
-            policies: (&*self.policies).into(),
+            policies: self.policies.into(),
             token_policies: (&*caller.token_policies).into(),
             identity_policies: (&*caller.identity_policies).into(),
             no_default_policy: caller.no_default_policy,
@@ -170,6 +170,7 @@ impl<'f> Parts<'f> {
             token_type: kind_text(caller.kind),
             token_ttl: caller.ttl.as_secs(),
             token_issue_time: Some(caller.issued),
+            kept: Some(&caller.kept),
         })
     }
 
@@ -190,7 +191,11 @@ impl<'f> Parts<'f> {
             client_token_accessor: facts.caller().map_or("", |caller| &caller.accessor),
             namespace: Namespace { id: request.namespace.id(), path: request.namespace.path() },
             path: request.path.as_str(),
-            data: Data { body: json(self.query.as_ref().unwrap_or(&request.body)), unhashed: clear.into(), clear: &[] },
+            data: Data {
+                body: json(self.query.as_ref().unwrap_or(&request.body)),
+                unhashed: clear.into(),
+                ..Data::default()
+            },
             remote_address: self.address,
             remote_port: request.remote.map_or(0, |(_, port)| port),
             wrap_ttl: request.wrap_ttl.map_or(0, |ttl| ttl.as_secs()),
@@ -198,6 +203,22 @@ impl<'f> Parts<'f> {
             ..audit::Request::default()
         }
     }
+}
+
+thread_local! {
+    /// The last address and its text: connections send many requests.
+    static LAST_ADDRESS: RefCell<Option<(IpAddr, Arc<str>)>> = const { RefCell::new(None) };
+}
+
+fn address_text(address: IpAddr) -> Arc<str> {
+    LAST_ADDRESS.with_borrow_mut(|last| match last {
+        Some((known, text)) if *known == address => Arc::clone(text),
+        _ => {
+            let text: Arc<str> = address.to_string().into();
+            *last = Some((address, Arc::clone(&text)));
+            text
+        }
+    })
 }
 
 /// The headers that the operator wants to have recorded; those of one name stand together.
@@ -234,6 +255,7 @@ fn response<'f>(facts: &'f Facts, success: &'f Success, made: Option<&'f Auth<'f
             body,
             unhashed: unhashed.into(),
             clear: facts.endpoint().map(|endpoint| endpoint.clear).unwrap_or_default(),
+            kept: success.kept.as_deref(),
         },
         warnings: (&success.warnings).into(),
         wrap_info: success.wrap_info.as_ref().map(|info| audit::WrapInfo {

@@ -1,92 +1,103 @@
 //! The requests that are under way, for `sys/in-flight-req`.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    net::IpAddr,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
-use clock::Timestamp;
-use gate::{Request, RequestId};
+use gate::Request;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-/// The requests by id, in shards: each request takes a short lock twice.
+/// The requests, in shards: each takes a short lock twice.
 #[derive(Default)]
-pub(crate) struct InFlight([Mutex<HashMap<RequestId, Entry>>; SHARDS]);
+pub(crate) struct InFlight([Mutex<Shard>; SHARDS]);
 
-struct Entry {
-    since: Timestamp,
-    remote: Option<(IpAddr, u16)>,
-    path: String,
-    verb: api::Verb,
+/// Requests at places that are used again.
+#[derive(Default)]
+struct Shard {
+    places: Vec<Option<Arc<Request>>>,
+    free: Vec<usize>,
 }
 
 const SHARDS: usize = 16;
 
 impl InFlight {
     /// Notes a request until the value is dropped.
-    pub(crate) fn enter(self: &Arc<Self>, request: &Request) -> Underway {
-        let entry = Entry {
-            since: request.received,
-            remote: request.remote,
-            path: request.path.as_str().to_owned(),
-            verb: request.verb,
-        };
-        let id = Arc::clone(&request.id);
-        self.shard(&id).lock().insert(Arc::clone(&id), entry);
-        Underway { all: Arc::clone(self), id }
+    pub(crate) fn enter(self: &Arc<Self>, request: &Arc<Request>) -> Underway {
+        // Ids are random, so any byte of them spreads.
+        let shard = request.id.bytes().last().map_or(0, usize::from) % SHARDS;
+        let place = self.shard(shard).lock().enter(Arc::clone(request));
+        Underway { all: Arc::clone(self), shard, place }
     }
 
     /// How many there are.
     pub(crate) fn count(&self) -> usize {
-        self.0.iter().map(|shard| shard.lock().len()).sum()
+        self.0.iter().map(|shard| shard.lock().requests().count()).sum()
     }
 
     /// All of them, by id.
     pub(crate) fn list(&self) -> BTreeMap<String, Value> {
         let mut all = BTreeMap::new();
         for shard in &self.0 {
-            all.extend(shard.lock().iter().map(|(id, entry)| (id.to_string(), entry.shown())));
+            all.extend(shard.lock().requests().map(|request| (request.id.to_string(), shown(request))));
         }
         all
     }
 
-    fn shard(&self, id: &RequestId) -> &Mutex<HashMap<RequestId, Entry>> {
-        // Ids are random, so any byte of them spreads; the array is never empty.
-        let at = id.bytes().last().map_or(0, usize::from) % SHARDS;
-        self.0.get(at).unwrap_or(&self.0[0])
+    fn shard(&self, shard: usize) -> &Mutex<Shard> {
+        // The array is never empty.
+        self.0.get(shard).unwrap_or(&self.0[0])
     }
 }
 
-impl Entry {
-    fn shown(&self) -> Value {
-        let method = match self.verb {
-            api::Verb::Delete => "DELETE",
-            api::Verb::List => "LIST",
-            api::Verb::Patch => "PATCH",
-            api::Verb::Read => "GET",
-            api::Verb::Scan => "SCAN",
-            api::Verb::Write => "PUT",
-        };
-        json!({
-            "start_time": self.since.to_string(),
-            "client_remote_address": self.remote.map(|(address, _)| address.to_string()).unwrap_or_default(),
-            "request_path": format!("/v1/{}", self.path),
-            "request_method": method,
-            "client_id": "",
-        })
+impl Shard {
+    fn enter(&mut self, request: Arc<Request>) -> usize {
+        if let Some(place) = self.free.pop()
+            && let Some(free) = self.places.get_mut(place)
+        {
+            *free = Some(request);
+            return place;
+        }
+        self.places.push(Some(request));
+        self.places.len() - 1
     }
+
+    fn leave(&mut self, place: usize) -> Option<Arc<Request>> {
+        self.free.push(place);
+        self.places.get_mut(place).and_then(Option::take)
+    }
+
+    fn requests(&self) -> impl Iterator<Item = &Request> {
+        self.places.iter().flatten().map(AsRef::as_ref)
+    }
+}
+
+fn shown(request: &Request) -> Value {
+    let method = match request.verb {
+        api::Verb::Delete => "DELETE",
+        api::Verb::List => "LIST",
+        api::Verb::Patch => "PATCH",
+        api::Verb::Read => "GET",
+        api::Verb::Scan => "SCAN",
+        api::Verb::Write => "PUT",
+    };
+    json!({
+        "start_time": request.received.to_string(),
+        "client_remote_address": request.remote.map(|(address, _)| address.to_string()).unwrap_or_default(),
+        "request_path": format!("/v1/{}", request.path),
+        "request_method": method,
+        "client_id": "",
+    })
 }
 
 /// A request that is under way, for as long as this value lives.
 pub(crate) struct Underway {
     all: Arc<InFlight>,
-    id: RequestId,
+    shard: usize,
+    place: usize,
 }
 
 impl Drop for Underway {
     fn drop(&mut self) {
-        self.all.shard(&self.id).lock().remove(&self.id);
+        // Dropped when the lock is free again.
+        let _request = self.all.shard(self.shard).lock().leave(self.place);
     }
 }

@@ -5,6 +5,7 @@
 
 mod audit;
 mod audit_devices;
+mod callers;
 mod cluster;
 mod cubbyhole;
 mod dev;

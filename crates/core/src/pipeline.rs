@@ -174,6 +174,7 @@ fn success(facts: &Facts, answer: Answer) -> Box<Success> {
     };
     Box::new(Success {
         content: content(answer.body),
+        kept: answer.kept,
         status: answer.status,
         lease_id,
         renewable,

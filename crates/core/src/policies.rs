@@ -48,7 +48,7 @@ impl Policies {
 
     /// What a caller's policies say together.
     pub(crate) async fn acl(&self, caller: &Caller) -> Result<Arc<Acl>, Error> {
-        self.of(&caller.policies(), &caller.entity_id).await
+        self.of(caller.policies(), &caller.entity_id).await
     }
 
     /// What a token that is looked at, not used, would be allowed now.

@@ -1,7 +1,10 @@
 //! The reply to a request: the only thing that the listener can send.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use gate::{Error, RequestId};
+use secret::Kept;
 
 /// The reply to a request. Made by the pipeline, after the audit log has it, and by the few routes that answer while
 /// sealed.
@@ -18,6 +21,8 @@ pub struct Reply {
 pub struct Success {
     /// What to send.
     pub content: Content,
+    /// How the audit log writes the content, where it is sent again and again.
+    pub kept: Option<Arc<Kept>>,
     /// A status other than the usual one.
     pub status: Option<u16>,
     /// The lease, or empty.

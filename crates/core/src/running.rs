@@ -24,6 +24,7 @@ use tokens::{Liveness, TokenEngine, Tokens};
 use crate::{
     Core, Settings,
     audit::Act,
+    callers::Callers,
     cluster,
     cubbyhole::Cubbyhole,
     guests::Guests,
@@ -57,6 +58,7 @@ pub(crate) struct Running {
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) liveness: Arc<Liveness>,
     pub(crate) identities: Arc<Identities>,
+    pub(crate) callers: Callers,
     pub(crate) rotations: Arc<Rotations>,
     pub(crate) policies: Policies,
     pub(crate) lockout: Arc<Lockout>,
@@ -102,6 +104,7 @@ impl Running {
             tokens,
             liveness,
             identities,
+            callers: Callers::new(),
             mounts,
         });
         // The slot is new, so this is the first to fill it.

@@ -266,9 +266,7 @@ impl Authenticate for Router<'_> {
             }
             if !caller.entity_id.is_empty() {
                 let standing = self.running.identities.standing(&caller.entity_id).await?;
-                let caller = Arc::make_mut(&mut caller);
-                caller.entity_id = Arc::clone(&standing.id);
-                caller.identity_policies = Arc::clone(&standing.policies);
+                caller = self.running.callers.join(caller, standing);
             }
             Ok(caller)
         })

@@ -1,10 +1,10 @@
 //! What an engine answers.
 
-use std::{collections::BTreeMap, pin::Pin, time::Duration};
+use std::{collections::BTreeMap, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::Stream;
-use secret::{SecretBytes, SecretString};
+use secret::{Kept, SecretBytes, SecretString};
 use serde::{Deserialize, Serialize};
 
 use crate::LeaseId;
@@ -14,6 +14,8 @@ use crate::LeaseId;
 pub struct Answer {
     /// The data.
     pub body: Body,
+    /// How the audit log writes the data, where the same data is answered again.
+    pub kept: Option<Arc<Kept>>,
     /// A status other than 200 (with data) or 204 (without).
     pub status: Option<u16>,
     /// What the caller should know although the request succeeded.

@@ -1,8 +1,14 @@
 //! Who is asking.
 
-use std::{borrow::Cow, collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use clock::Timestamp;
+use secret::Kept;
 use serde::{Deserialize, Serialize};
 
 use crate::TokenKind;
@@ -65,20 +71,36 @@ pub struct Caller {
     pub remaining_uses: Option<u64>,
     /// The path at which it was made.
     pub path: Arc<str>,
+    /// How the audit log writes the holder.
+    pub kept: Kept,
+    /// The policies of both kinds, once they were asked for.
+    pub all_policies: OnceLock<Vec<String>>,
 }
 
 impl Caller {
     /// All policies in force: the token's own, then those of the identity, without repetition.
-    pub fn policies(&self) -> Cow<'_, [String]> {
+    pub fn policies(&self) -> &[String] {
         if self.identity_policies.is_empty() {
-            return Cow::Borrowed(&self.token_policies);
+            return &self.token_policies;
         }
-        let mut all = self.token_policies.to_vec();
-        for policy in &*self.identity_policies {
-            if !all.contains(policy) {
-                all.push(policy.clone());
+        self.all_policies.get_or_init(|| {
+            let mut all = self.token_policies.to_vec();
+            for policy in &*self.identity_policies {
+                if !all.contains(policy) {
+                    all.push(policy.clone());
+                }
             }
+            all
+        })
+    }
+
+    /// The same holder as this entity, which adds these policies.
+    pub fn as_entity(&self, id: &Arc<str>, policies: &Arc<[String]>) -> Self {
+        Self {
+            entity_id: Arc::clone(id),
+            identity_policies: Arc::clone(policies),
+            all_policies: OnceLock::new(),
+            ..self.clone()
         }
-        Cow::Owned(all)
     }
 }

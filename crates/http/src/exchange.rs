@@ -154,20 +154,23 @@ impl Connected {
     }
 
     fn deadline(&self, most: Duration) -> Deadline<'_> {
-        let end = Instant::now() + most;
-        let timer = match self.timer.lock().take() {
+        Deadline { end: Instant::now() + most, timer: None, of: self }
+    }
+
+    fn timer(&self, end: Instant) -> Pin<Box<Sleep>> {
+        match self.timer.lock().take() {
             Some(mut timer) => {
                 timer.as_mut().reset(end);
                 timer
             }
             None => Box::pin(tokio::time::sleep_until(end)),
-        };
-        Deadline { timer: Some(timer), of: self }
+        }
     }
 }
 
-/// When a request must be answered.
+/// When a request must be answered. What is answered at once needs no timer.
 struct Deadline<'c> {
+    end: Instant,
     timer: Option<Pin<Box<Sleep>>>,
     of: &'c Connected,
 }
@@ -178,10 +181,10 @@ impl Deadline<'_> {
         let mut work = pin!(work);
         std::future::poll_fn(|cx| match work.as_mut().poll(cx) {
             Poll::Ready(done) => Poll::Ready(Some(done)),
-            Poll::Pending => match &mut self.timer {
-                Some(timer) => timer.as_mut().poll(cx).map(|()| None),
-                None => Poll::Pending,
-            },
+            Poll::Pending => {
+                let timer = self.timer.get_or_insert_with(|| self.of.timer(self.end));
+                timer.as_mut().poll(cx).map(|()| None)
+            }
         })
         .await
     }
@@ -189,8 +192,10 @@ impl Deadline<'_> {
 
 impl Drop for Deadline<'_> {
     fn drop(&mut self) {
-        // Several requests at once, as over HTTP/2, leave one timer behind.
-        *self.of.timer.lock() = self.timer.take();
+        if let Some(timer) = self.timer.take() {
+            // Several requests at once, as over HTTP/2, leave one timer behind.
+            *self.of.timer.lock() = Some(timer);
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use http::{
     header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER},
 };
 use hyper::body::{Body, Frame, SizeHint};
-use secret::Zeroizing;
+use secret::WipedBytes;
 use serde::Serialize;
 use strongroom_core::{Content, Success};
 
@@ -175,12 +175,11 @@ fn envelope(id: &RequestId, success: &Success, data: Option<&Bytes>) -> Bytes {
     let others = if success.auth.is_some() || success.wrap_info.is_some() { 4096 } else { 0 };
     let warnings: usize = success.warnings.iter().map(|warning| warning.len() * 2 + 8).sum();
     // Room for all of it, so that the buffer never moves and leaves a copy behind.
-    let mut to =
-        Zeroizing::new(Vec::with_capacity(data.len() * copies + others + warnings + success.lease_id.len() + 320));
-    to.extend_from_slice(b"{\"request_id\":");
-    // A wrapped reply is not to be found in the audit log by who holds the wrapping token.
-    json(&mut to, if success.wrap_info.is_some() { "" } else { id });
-    to.extend_from_slice(b",\"lease_id\":");
+    let mut to = WipedBytes::with_capacity(data.len() * copies + others + warnings + success.lease_id.len() + 320);
+    to.extend_from_slice(b"{\"request_id\":\"");
+    // A wrapped reply is not to be found in the audit log by who holds the wrapping token. A UUID needs no escapes.
+    to.extend_from_slice(if success.wrap_info.is_some() { b"" } else { id.as_bytes() });
+    to.extend_from_slice(b"\",\"lease_id\":");
     json(&mut to, success.lease_id.as_str());
     to.extend_from_slice(if success.renewable { b",\"renewable\":true" } else { b",\"renewable\":false" });
     to.extend_from_slice(b",\"lease_duration\":");
@@ -210,7 +209,7 @@ fn envelope(id: &RequestId, success: &Success, data: Option<&Bytes>) -> Bytes {
 }
 
 fn with_newline(json: &Bytes) -> Bytes {
-    let mut to = Zeroizing::new(Vec::with_capacity(json.len() + 1));
+    let mut to = WipedBytes::with_capacity(json.len() + 1);
     to.extend_from_slice(json.trim_ascii_end());
     to.push(b'\n');
     Bytes::from_owner(to)

@@ -5,13 +5,18 @@
 //! [`Disclosed`], the one type that serialises. [`WipingAllocator`] sees to the memory that secrets pass through on
 //! their way.
 
+mod kept;
+mod wiped;
 #[allow(unsafe_code, reason = "an allocator has no safe form")]
 mod wiping;
 
 use std::fmt;
 
+pub use kept::Kept;
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use subtle::ConstantTimeEq;
+pub use wiped::WipedBytes;
 pub use wiping::WipingAllocator;
 pub use zeroize::{Zeroize, Zeroizing};
 

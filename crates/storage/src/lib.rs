@@ -5,6 +5,7 @@
 //! commit is atomic and durable, and is refused if a key it expected has changed meanwhile. The stores know nothing
 //! of encryption: the barrier is itself a store over a store.
 
+mod derived;
 mod feed;
 /// The conformance suite of the stores, and stores that fail on demand.
 #[cfg(feature = "testing")]
@@ -17,6 +18,7 @@ use bytes::Bytes;
 use futures::Stream;
 pub use futures::future::BoxFuture;
 
+pub use crate::derived::{Budget, Derived};
 pub use crate::feed::Feed;
 pub use crate::tx::{Folder, Tx, View};
 
@@ -96,6 +98,15 @@ pub struct Entry {
     pub value: Bytes,
     /// The commit that wrote them.
     pub revision: Revision,
+    /// What readers worked out from the bytes.
+    pub derived: Derived,
+}
+
+impl Entry {
+    /// A value as it is stored.
+    pub fn new(value: Bytes, revision: Revision) -> Self {
+        Self { value, revision, derived: Derived::default() }
+    }
 }
 
 impl fmt::Debug for Entry {

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{Batch, CommitError, Error, Key, Page, Revision, Scan, Store};
+use crate::{Batch, CommitError, Entry, Error, Key, Page, Revision, Scan, Store};
 
 /// Collects the reads and writes of one request. Reads see the writes that went before. Nothing is visible to others
 /// before [`Tx::commit`], and then all of it at once.
@@ -44,20 +44,26 @@ impl Tx {
 
     /// The value at `key` as this unit of work sees it. The commit will expect it unchanged.
     pub async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
+        Ok(self.get_entry(key).await?.map(|entry| entry.value))
+    }
+
+    /// As [`Tx::get`], with the commit that wrote the value (0 for one that this unit of work wrote) and what is derived from
+    /// it.
+    pub async fn get_entry(&self, key: &Key) -> Result<Option<Entry>, Error> {
         if let Some(written) = self.work.lock().writes.get(key) {
-            return Ok(written.clone());
+            return Ok(written.clone().map(|value| Entry::new(value, 0)));
         }
         let entry = self.store.get(key).await?;
         let mut work = self.work.lock();
         if work.only_reads {
             // There will be no commit that could expect anything.
-            return Ok(entry.map(|entry| entry.value));
+            return Ok(entry);
         }
         // The first read stands: a second one that differs must not hide the change.
         if let btree_map::Entry::Vacant(first) = work.reads.entry(key.clone()) {
             first.insert(entry.as_ref().map(|entry| entry.revision));
         }
-        Ok(entry.map(|entry| entry.value))
+        Ok(entry)
     }
 
     /// The value at `key`, decoded from JSON.
@@ -214,6 +220,11 @@ impl View {
     /// The value at `path`.
     pub async fn get(&self, path: &str) -> Result<Option<Bytes>, Error> {
         self.tx.get(&self.key(path)).await
+    }
+
+    /// The value at `path`, with what is derived from it.
+    pub async fn get_entry(&self, path: &str) -> Result<Option<Entry>, Error> {
+        self.tx.get_entry(&self.key(path)).await
     }
 
     /// The value at `path`, decoded from JSON.

@@ -48,6 +48,15 @@ pub struct Tokens {
     /// Uses of one token are counted one after the other: all at once, all but one would meet a conflict each time.
     counting: Vec<tokio::sync::Mutex<()>>,
     decoded: Cache<TokenId, Decoded>,
+    /// What the holders of tokens were found as last, by the tokens' keyed hashes.
+    holders: Cache<[u8; crypto::hmac::TAG], Arc<Known>>,
+}
+
+/// A token that was used before.
+struct Known {
+    id: TokenId,
+    key: Key,
+    decoded: Decoded,
 }
 
 /// A record that was read, and its holder if its uses are not counted: then they are the same for every request.
@@ -76,6 +85,7 @@ impl Tokens {
             batch: crypto::aead::Key::new(&batch),
             counting: std::iter::repeat_with(tokio::sync::Mutex::default).take(COUNTING).collect(),
             decoded: Cache::new(DECODED),
+            holders: Cache::new(DECODED),
         })
     }
 
@@ -123,13 +133,31 @@ impl Tokens {
         if token.expose().starts_with(format::BATCH) {
             return Box::pin(self.batch_holder(token, remote)).await;
         }
-        let id = self.id(token);
-        let Decoded { record, holder, .. } = self.decoded(&id).await?.ok_or(Error::Denied(Refusal::InvalidToken))?;
+        // EXPOSE: hashed with a key, which is all that is kept of it.
+        let tag = self.ids.sign(token.expose().as_bytes());
+        let known = self.known(&tag).await?.ok_or(Error::Denied(Refusal::InvalidToken))?;
+        let Decoded { record, holder, .. } = &known.decoded;
         record.check_address(remote)?;
         match record.num_uses {
-            0 => Ok(holder),
-            _ => Ok(record.caller(&id, Some(Box::pin(self.count_use(&id)).await?))),
+            0 => Ok(Arc::clone(holder)),
+            _ => Ok(record.caller(&known.id, Some(Box::pin(self.count_use(&known.id)).await?))),
         }
+    }
+
+    /// The token with this hash, if it is in force.
+    async fn known(&self, tag: &[u8; crypto::hmac::TAG]) -> Result<Option<Arc<Known>>, Error> {
+        if let Some(known) = self.holders.get(tag) {
+            let entry = self.store.get(&known.key).await?;
+            if entry.is_some_and(|entry| entry.revision == known.decoded.revision) {
+                return Ok(known.decoded.record.in_force(self.clock.now()).then_some(known));
+            }
+        }
+        let id = TokenId(record::hex(tag).into());
+        let key = record::key(&id);
+        let Some(decoded) = self.decoded(&id).await? else { return Ok(None) };
+        let known = Arc::new(Known { id, key, decoded });
+        self.holders.insert(*tag, Arc::clone(&known));
+        Ok(Some(known))
     }
 
     /// Looks a token up as an operator does: by the token itself or by accessor.

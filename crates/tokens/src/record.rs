@@ -160,6 +160,8 @@ impl Record {
             num_uses: self.num_uses,
             remaining_uses,
             path: Arc::clone(&self.path),
+            kept: Default::default(),
+            all_policies: Default::default(),
         })
     }
 

@@ -4,7 +4,7 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use bytes::Bytes;
-use secret::Zeroizing;
+use secret::{WipedBytes, Zeroizing};
 
 /// A value of a JSON text, with the objects in it taken apart.
 #[derive(Debug)]
@@ -91,8 +91,8 @@ pub(crate) fn quoted(text: &str) -> Zeroizing<String> {
 }
 
 /// A buffer that need not grow, as what it left behind would not be wiped.
-pub(crate) fn buffer(size: usize) -> Zeroizing<Vec<u8>> {
-    Zeroizing::new(Vec::with_capacity(size + 16))
+pub(crate) fn buffer(size: usize) -> WipedBytes {
+    WipedBytes::with_capacity(size + 16)
 }
 
 fn merge(target: Option<&Node<'_>>, patch: &Node<'_>, out: &mut Vec<u8>) {

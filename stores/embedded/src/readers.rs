@@ -31,7 +31,7 @@ impl Readers {
         self.read(|connection| {
             let mut statement = connection.prepare_cached("SELECT revision, value FROM entries WHERE key = ?1")?;
             let mut rows = statement.query([key.as_str()])?;
-            rows.next()?.map(|row| Ok(Entry { revision: revision(row, 0)?, value: value(row, 1)? })).transpose()
+            rows.next()?.map(|row| Ok(Entry::new(value(row, 1)?, revision(row, 0)?))).transpose()
         })
     }
 
@@ -83,7 +83,7 @@ fn page(connection: &Connection, scan: &Scan) -> rusqlite::Result<Page> {
             break;
         }
         let value = if scan.values { value(row, 2)? } else { Bytes::new() };
-        page.entries.push((Key::new(key), Entry { revision: revision(row, 1)?, value }));
+        page.entries.push((Key::new(key), Entry::new(value, revision(row, 1)?)));
     }
     Ok(page)
 }

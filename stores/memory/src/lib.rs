@@ -48,7 +48,7 @@ impl Memory {
         let mut keys = Vec::with_capacity(batch.writes.len());
         for (key, value) in batch.writes {
             match value {
-                Some(value) => state.entries.insert(key.clone(), Entry { value, revision }),
+                Some(value) => state.entries.insert(key.clone(), Entry::new(value, revision)),
                 None => state.entries.remove(&key),
             };
             keys.push(key);
@@ -78,7 +78,7 @@ impl State {
             self.entries.range((start, Bound::Unbounded)).take_while(|(key, _)| key.as_str().starts_with(&scan.prefix));
         let shown = |(key, entry): (&Key, &Entry)| match scan.values {
             true => (key.clone(), entry.clone()),
-            false => (key.clone(), Entry { value: Default::default(), revision: entry.revision }),
+            false => (key.clone(), Entry::new(Default::default(), entry.revision)),
         };
         let entries = range.by_ref().take(scan.limit.max(1)).map(shown).collect();
         Page { entries, more: range.next().is_some() }

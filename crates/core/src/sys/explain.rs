@@ -128,7 +128,7 @@ async fn subject(cx: &Cx<System>, running: &Running, question: &Question) -> Res
         return running.policies.in_force(&record).await;
     }
     let caller = cx.holder()?;
-    Ok((caller.policies().into_owned(), caller.entity_id.to_string()))
+    Ok((caller.policies().to_vec(), caller.entity_id.to_string()))
 }
 
 /// The mount of a path, and whether its route asks for `sudo` too.

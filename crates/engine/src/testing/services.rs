@@ -171,6 +171,8 @@ fn named(name: &str, now: Timestamp) -> Caller {
         num_uses: 0,
         remaining_uses: None,
         path: "auth/token/create".into(),
+        kept: Default::default(),
+        all_policies: Default::default(),
     }
 }
 

@@ -54,6 +54,8 @@ pub fn caller(id: &str) -> Arc<Caller> {
         num_uses: 0,
         remaining_uses: None,
         path: "auth/token/create".into(),
+        kept: Default::default(),
+        all_policies: Default::default(),
     })
 }
 

@@ -104,6 +104,8 @@ impl World {
             num_uses: 0,
             remaining_uses: None,
             path: "p".into(),
+            kept: Default::default(),
+            all_policies: Default::default(),
         });
         let spec = IntentSpec {
             path: "creds/app".to_owned(),

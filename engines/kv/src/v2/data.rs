@@ -47,7 +47,7 @@ pub(crate) struct Written {
 }
 
 pub(crate) async fn read(cx: Cx<Kv2>, path: SecretPath) -> Result<Answer, Error> {
-    glance::read(&cx, &path, "data", Ok).await
+    glance::read_data(&cx, &path).await
 }
 
 pub(crate) async fn write(cx: Cx<Kv2>, path: SecretPath) -> Result<Data<Written>, Error> {

@@ -1,11 +1,15 @@
 //! The way of a read: of the record, only what the reply needs is looked at, and nothing of it is copied but into the
-//! reply.
+//! reply. The reply with the current version is kept beside the record as long as that is kept in memory.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use clock::Timestamp;
 use engine::{Answer, Body, Cx, Error};
+use secret::Kept;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use storage::Entry;
 
 use super::{
     Kv2,
@@ -56,16 +60,49 @@ enum Wanted {
     Previous,
 }
 
+/// The reply to who reads the current version, kept beside the record it was made of. It holds until the record changes, or
+/// time makes another of it.
+struct Ready {
+    from: Option<Timestamp>,
+    until: Option<Timestamp>,
+    tag: String,
+    body: Bytes,
+    kept: Arc<Kept>,
+}
+
+/// Reads the version that the query asks for.
+pub(crate) async fn read_data(cx: &Cx<Kv2>, path: &SecretPath) -> Result<Answer, Error> {
+    let wanted = wanted(cx)?;
+    let record = cx.view().get_entry(&record_key(path.as_str())).await?.ok_or(Error::NotFound)?;
+    if let (Wanted::Current, Some(ready)) = (&wanted, record.derived.get::<Ready>())
+        && ready.holds(cx.now())
+    {
+        return Ok(ready.answer(cx));
+    }
+    read_record(cx, path, wanted, &record, "data", Ok).await
+}
+
 /// Reads the version that the query asks for, and shows what `show` makes of its value under the name `field`.
 pub(crate) async fn read(
     cx: &Cx<Kv2>,
     path: &SecretPath,
-    field: &str,
+    field: &'static str,
     show: impl FnOnce(Bytes) -> Result<Bytes, Error>,
 ) -> Result<Answer, Error> {
     let wanted = wanted(cx)?;
-    let record = cx.view().get(&record_key(path.as_str())).await?.ok_or(Error::NotFound)?;
-    let glance: Glance<'_> = serde_json::from_slice(&record).map_err(|_| damaged(path.as_str()))?;
+    let record = cx.view().get_entry(&record_key(path.as_str())).await?.ok_or(Error::NotFound)?;
+    read_record(cx, path, wanted, &record, field, show).await
+}
+
+async fn read_record(
+    cx: &Cx<Kv2>,
+    path: &SecretPath,
+    wanted: Wanted,
+    record: &Entry,
+    field: &'static str,
+    show: impl FnOnce(Bytes) -> Result<Bytes, Error>,
+) -> Result<Answer, Error> {
+    let glance: Glance<'_> = serde_json::from_slice(&record.value).map_err(|_| damaged(path.as_str()))?;
     let now = cx.now();
     let version = glance.find(&wanted, now).ok_or(Error::NotFound)?;
     if !version.is_live(now) {
@@ -73,15 +110,45 @@ pub(crate) async fn read(
         return Ok(Answer { body: Body::Json(body), status: Some(404), ..Answer::default() });
     }
     let tag = glance.tag(version);
-    if cx.header("if-none-match").is_some_and(|known| names(known, &tag)) && cx.wrap_ttl().is_none() {
-        return Ok(Answer { status: Some(304), headers: vec![("etag", tag)], ..Answer::default() });
+    if let Some(unchanged) = unchanged(cx, &tag) {
+        return Ok(unchanged);
     }
     let shown = show(value(cx.view(), path.as_str(), version.n).await?)?;
     let body = reply(field, Some(&shown), version, glance.custom);
-    // A wrapped reply is another one each time.
-    let headers = if cx.wrap_ttl().is_none() { vec![("etag", tag)] } else { Vec::new() };
-    Ok(Answer { body: Body::Json(body), headers, ..Answer::default() })
+    let until = [glance.labels.current.and_then(|label| label.until), version.expires, version.deletion];
+    let until = until.into_iter().flatten().min();
+    let ready = Arc::new(Ready { from: version.not_before, until, tag, body, kept: Arc::default() });
+    if field == "data" && matches!(wanted, Wanted::Current) {
+        record.derived.keep(Arc::clone(&ready), READY + 4 * ready.body.len());
+    }
+    Ok(ready.answer(cx))
 }
+
+/// The reply to a client that has it already.
+fn unchanged(cx: &Cx<Kv2>, tag: &str) -> Option<Answer> {
+    let known = cx.header("if-none-match").filter(|_| cx.wrap_ttl().is_none())?;
+    let headers = vec![("etag", tag.to_owned())];
+    names(known, tag).then(|| Answer { status: Some(304), headers, ..Answer::default() })
+}
+
+impl Ready {
+    fn holds(&self, now: Timestamp) -> bool {
+        self.from.is_none_or(|from| from <= now) && self.until.is_none_or(|until| now < until)
+    }
+
+    fn answer(&self, cx: &Cx<Kv2>) -> Answer {
+        if let Some(unchanged) = unchanged(cx, &self.tag) {
+            return unchanged;
+        }
+        // A wrapped reply is another one each time.
+        let headers = if cx.wrap_ttl().is_none() { vec![("etag", self.tag.clone())] } else { Vec::new() };
+        let kept = Some(Arc::clone(&self.kept));
+        Answer { body: Body::Json(self.body.clone()), kept, headers, ..Answer::default() }
+    }
+}
+
+/// What a reply that is kept takes besides its bytes, of which the audit log's text takes some more.
+const READY: usize = 1024;
 
 /// Whether a list of entity tags (RFC 9110, section 13.1.2) names this one.
 fn names(known: &str, tag: &str) -> bool {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use clock::Timestamp;
 use engine::Error;
 use reqwest::{Certificate, Client, redirect};
-use secret::{SecretString, Zeroizing};
+use secret::{SecretString, WipedBytes, Zeroizing};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use url::{Host, Url};
@@ -160,7 +160,7 @@ impl Message<'_> {
         format!("{}/{}", self.id, self.step.as_str())
     }
 
-    fn body(&self) -> Zeroizing<Vec<u8>> {
+    fn body(&self) -> WipedBytes {
         let (version, overlap) = (self.version.to_string(), self.overlap.to_string());
         let texts = [
             ("step", self.step.as_str()),
