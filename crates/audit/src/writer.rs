@@ -510,6 +510,78 @@ mod tests {
         assert_eq!((seen.recv().unwrap(), seen.recv().unwrap()), (1, 1));
     }
 
+    /// Notes who writes what.
+    struct Direct(Arc<Mutex<Vec<(Option<String>, String)>>>);
+
+    impl Sink for Direct {
+        fn write(&mut self, lines: &[u8]) -> Result<(), Error> {
+            let who = thread::current().name().map(str::to_owned);
+            self.0.lock().push((who, String::from_utf8_lossy(lines).into_owned()));
+            Ok(())
+        }
+
+        fn direct(&self) -> bool {
+            // The first one opens what is written to.
+            !self.0.lock().is_empty()
+        }
+
+        fn reopen(&mut self) -> Result<(), Error> {
+            Ok(())
+        }
+
+        fn check(&mut self) -> Result<(), Error> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn callers_write_to_a_direct_sink_themselves_in_the_order_of_the_lines() {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let writer = Writer::start("direct", |_| Direct(Arc::clone(&seen))).unwrap();
+        writer.write(b"first\n").await.unwrap();
+        while !writer.0.queue.lock().asleep {
+            thread::yield_now();
+        }
+        let (left, taken) = (writer.write(b"second\n"), writer.write(b"third\n"));
+        taken.await.unwrap();
+        left.await.unwrap();
+        let seen = seen.lock();
+        let texts: Vec<&str> = seen.iter().map(|(_, text)| text.as_str()).collect();
+        assert_eq!(texts, ["first\n", "second\nthird\n"]);
+        assert_eq!(seen[0].0.as_deref(), Some("direct"));
+        assert_eq!(seen[1].0, thread::current().name().map(str::to_owned));
+    }
+
+    #[test]
+    fn many_callers_of_a_direct_sink_leave_no_line_behind() {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let writer = Arc::new(Writer::start("direct", |_| Direct(Arc::clone(&seen))).unwrap());
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).build().unwrap();
+        runtime.block_on(async {
+            let tasks = (0..8).map(|task| {
+                let writer = Arc::clone(&writer);
+                tokio::spawn(async move {
+                    for n in 0..500 {
+                        writer.write(format!("{task} {n}\n").as_bytes()).await.unwrap();
+                    }
+                })
+            });
+            for task in tasks.collect::<Vec<_>>() {
+                task.await.unwrap();
+            }
+        });
+        let seen = seen.lock();
+        let all: String = seen.iter().map(|(_, text)| text.as_str()).collect();
+        for task in 0..8 {
+            let own: Vec<usize> = all
+                .lines()
+                .filter_map(|line| line.strip_prefix(&format!("{task} ")))
+                .map(|n| n.parse().unwrap())
+                .collect();
+            assert_eq!(own, (0..500).collect::<Vec<_>>(), "each once, in order");
+        }
+    }
+
     #[tokio::test]
     async fn the_queue_of_a_stuck_device_is_bounded() {
         let (writer, permit, seen) = gated();

@@ -97,6 +97,30 @@ fn response() -> Response<'static> {
 }
 
 #[test]
+fn what_is_kept_beside_a_caller_and_its_data_is_written_as_if_it_were_not() {
+    let (caller, data) = (secret::Kept::default(), secret::Kept::default());
+    let (auth, request, response) = (auth(), request(), response());
+    let kept_auth = Auth { kept: Some(&caller), ..auth };
+    let kept_response = Response { data: Data { kept: Some(&data), ..response.data }, ..response };
+    let now = at("2026-01-02T03:04:05.678Z");
+    let plain = Entry::response(now, &request, Some(&response)).auth(Some(&auth));
+    let kept = Entry::response(now, &request, Some(&kept_response)).auth(Some(&kept_auth));
+    let open = || Common { log_raw: true, ..Common::default() };
+    for format in [Format::new(Hasher::new(&[7; 32]), Common::default()), Format::new(Hasher::new(&[8; 32]), open())] {
+        let want = String::from_utf8(format.line(&plain)).unwrap();
+        for _ in 0..2 {
+            assert_eq!(String::from_utf8(format.line(&kept)).unwrap(), want);
+        }
+    }
+    // How often a token may still be used is another number each time.
+    let later = Auth { remaining_uses: 3, ..kept_auth };
+    let format = Format::new(Hasher::new(&[7; 32]), Common::default());
+    let lines = [&kept_auth, &later].map(|auth| format.line(&Entry::request(now, &request).auth(Some(auth))));
+    let [first, second] = lines.map(|line| String::from_utf8(line).unwrap());
+    assert_eq!(second, first.replace("\"remaining_uses\":4", "\"remaining_uses\":3"));
+}
+
+#[test]
 fn a_request_is_written_in_the_documented_layout() {
     let (auth, request) = (auth(), request());
     let entry = Entry::request(at("2026-01-02T03:04:05.678Z"), &request).auth(Some(&auth));
@@ -104,10 +128,10 @@ fn a_request_is_written_in_the_documented_layout() {
         r#"{"time":"2026-01-02T03:04:05.678Z","type":"request","#,
         r#""auth":{"client_token":"<token>","accessor":"<accessor>","display_name":"jwt-app","#,
         r#""policies":["app-prod","default"],"token_policies":["default"],"identity_policies":["app-prod"],"#,
+        r#""metadata":{"role":"app"},"num_uses":5,"entity_id":"e-1","entity_created":true,"token_type":"service","#,
+        r#""token_ttl":3600,"token_issue_time":"2026-01-02T03:00:00Z","remaining_uses":4,"#,
         r#""policy_results":{"allowed":true,"granting_policies":[{"name":"app-prod","namespace_id":"root","#,
-        r#""type":"acl","rule":"database/creds/+","line":3}]},"metadata":{"role":"app"},"num_uses":5,"#,
-        r#""remaining_uses":4,"entity_id":"e-1","entity_created":true,"token_type":"service","token_ttl":3600,"#,
-        r#""token_issue_time":"2026-01-02T03:00:00Z"},"#,
+        r#""type":"acl","rule":"database/creds/+","line":3}]}},"#,
         r#""request":{"id":"r-1","client_id":"c-1","operation":"read","mount_point":"database/","#,
         r#""mount_type":"database","mount_accessor":"database_1a2b3c4d","mount_class":"secret","#,
         r#""client_token":"<token>","client_token_accessor":"<accessor>","namespace":{"id":"root"},"#,

@@ -10,7 +10,7 @@ fn hasher() -> Hasher {
 
 fn rewrite_with(body: &str, unhashed: &[&str], clear: &[&str], elide: bool) -> String {
     let hasher = hasher();
-    let data = Data { body: Body::Json(body.as_bytes()), unhashed: Texts::Borrowed(unhashed), clear };
+    let data = Data { body: Body::Json(body.as_bytes()), unhashed: Texts::Borrowed(unhashed), clear, kept: None };
     let mut out = Vec::new();
     write_data(&data, &Rules { hasher: Some(&hasher), elide }, &mut out);
     String::from_utf8(out).unwrap()

@@ -18,6 +18,7 @@ const EMPTY: Auth<'static> = Auth {
     token_type: "",
     token_ttl: 0,
     token_issue_time: None,
+    kept: None,
 };
 
 fn at(text: &str) -> Timestamp {
