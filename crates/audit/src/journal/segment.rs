@@ -33,8 +33,19 @@ impl Segment {
         Self { first, path: directory.join(format!("journal-{first:020}.jsonl")) }
     }
 
-    /// All segments of the directory, oldest first.
+    /// All segments of the directory, oldest first, and none left out before the last one given.
+    ///
+    /// A directory that is read while files are made in it may show a file and not one that was made before it. What was there
+    /// when a reading began is shown by it, so a second one shows all that come before the last of the first.
     pub(super) fn list(directory: &Path) -> Result<Vec<Self>, Error> {
+        let Some(last) = Self::seen(directory)?.pop() else { return Ok(Vec::new()) };
+        let mut segments = Self::seen(directory)?;
+        segments.retain(|segment| segment.first <= last.first);
+        Ok(segments)
+    }
+
+    /// The segments that one reading of the directory shows, oldest first.
+    fn seen(directory: &Path) -> Result<Vec<Self>, Error> {
         let fault = |error| Error::io(format!("list {}", directory.display()), error);
         let mut segments = Vec::new();
         for item in fs::read_dir(directory).map_err(fault)? {
@@ -107,4 +118,32 @@ pub(super) fn set_aside(path: &Path, file: &File, end: u64, rest: &[u8]) -> Resu
     let mut torn = open_append(Path::new(&name))?;
     torn.write_all(rest).and_then(|()| torn.write_all(b"\n")).and_then(|()| torn.sync_all()).map_err(fault)?;
     file.set_len(end).and_then(|()| file.sync_all()).map_err(fault)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The index went on behind a gap that a reading of the directory showed, and never came back for what lay in it.
+    #[test]
+    fn no_segment_is_left_out_while_more_are_made() {
+        let dir = tempfile::tempdir().unwrap();
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                for first in 1..=3000 {
+                    fs::write(Segment::at(dir.path(), first).path, "").unwrap();
+                }
+            });
+            let mut most = 0;
+            let mut over = false;
+            while !over {
+                over = writer.is_finished();
+                let listed = Segment::list(dir.path()).unwrap();
+                assert!(listed.iter().map(|segment| segment.first).eq(1..=listed.len() as u64), "a gap");
+                assert!(listed.len() >= most, "fewer than before");
+                most = listed.len();
+            }
+            assert_eq!(most, 3000);
+        });
+    }
 }
