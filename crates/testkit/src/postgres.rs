@@ -8,13 +8,18 @@
 use std::{
     fs,
     io::{Read as _, Write as _},
-    net::TcpListener,
-    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
+    net::{Ipv4Addr, SocketAddrV4},
+    os::{
+        fd::OwnedFd,
+        unix::{fs::PermissionsExt as _, process::CommandExt as _},
+    },
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
+    sync::Mutex,
 };
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rustix::net::{self, AddressFamily, SocketFlags, SocketType};
 
 /// A running PostgreSQL, stopped and removed when dropped.
 pub struct Postgres {
@@ -99,7 +104,7 @@ impl Postgres {
             .args(["-p", &self.port.to_string(), "-c", sql])
             .env("PGPASSWORD", password)
             .env("PGSSLMODE", "disable")
-            .env("PGCONNECT_TIMEOUT", "10")
+            .env("PGCONNECT_TIMEOUT", "60")
             .output()
             .expect("psql starts");
         match output.status.success() {
@@ -122,7 +127,7 @@ impl Postgres {
     /// Starts the stopped server on the same port with the same data.
     pub fn start_again(&self) {
         let log = self.dir.join("log");
-        let output = self.control(&["-l", &log.to_string_lossy(), "-t", "60", "start"]);
+        let output = self.control(&["-l", &log.to_string_lossy(), "-t", "300", "start"]);
         if !output.status.success() {
             let log = fs::read_to_string(log).unwrap_or_default();
             panic!("pg_ctl start failed:\n{}{log}", String::from_utf8_lossy(&output.stdout));
@@ -223,10 +228,20 @@ impl std::fmt::Debug for Postgres {
     }
 }
 
-/// A TCP port on the loopback that nobody uses now.
+/// A TCP port on the loopback, for one server of this test and for nobody else, however often that is stopped and started.
+///
+/// A port that is merely free now may be the source of somebody's connection a moment later. So it stays bound for as long as
+/// the test runs, by a socket that never listens and lets a server bind it beside itself, as servers do (`SO_REUSEADDR`).
+/// Until one listens, who connects is refused.
 pub fn spare_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a loopback port");
-    listener.local_addr().expect("a bound address").port()
+    static HELD: Mutex<Vec<OwnedFd>> = Mutex::new(Vec::new());
+    let socket = net::socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None);
+    let socket = socket.expect("a socket");
+    net::sockopt::set_socket_reuseaddr(&socket, true).expect("the option is known");
+    net::bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).expect("a loopback port");
+    let bound = net::getsockname(&socket).expect("a bound address");
+    HELD.lock().expect("nobody fails here").push(socket);
+    SocketAddrV4::try_from(bound).expect("an address of this family").port()
 }
 
 /// The directory of the PostgreSQL programs: that of `initdb` in PATH, else the newest below `/usr/lib/postgresql`. So
@@ -303,6 +318,20 @@ fn expect_success(what: &str, output: &Output) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_port_is_for_one_server_and_refuses_until_that_listens() {
+        use std::net::{TcpListener, TcpStream};
+        let port = spare_port();
+        assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
+        for _ in 0..2 {
+            let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+            TcpStream::connect(("127.0.0.1", port)).unwrap();
+            assert!(TcpListener::bind(("127.0.0.1", port)).is_err());
+            drop(listener);
+        }
+        assert!((0..200).all(|_| spare_port() != port));
+    }
 
     #[test]
     fn it_starts_answers_fails_and_comes_back() {
