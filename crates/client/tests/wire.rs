@@ -249,7 +249,10 @@ async fn one_redirect_is_followed() {
 
 #[tokio::test]
 async fn nobody_there_is_said_with_a_remedy() {
-    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    // Bound, so that nobody else listens there meanwhile.
+    let held = tokio::net::TcpSocket::new_v4().unwrap();
+    held.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let port = held.local_addr().unwrap().port();
     let config = Config {
         address: format!("http://127.0.0.1:{port}"),
         retry_wait: Duration::from_millis(1),
