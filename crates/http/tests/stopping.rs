@@ -11,6 +11,8 @@ use tokio::{
     net::TcpStream,
 };
 
+const LONG: Duration = Duration::from_secs(3600);
+
 /// Opens the stream that ties the caller's token to this connection; reads until the tie is confirmed.
 async fn tie(server: &Server, token: &str) -> TcpStream {
     let body = r#"{"grace":"1s"}"#;
@@ -31,6 +33,14 @@ async fn tie(server: &Server, token: &str) -> TcpStream {
     stream
 }
 
+/// Nothing ends by a time limit while a test waits for it to end by something else.
+fn patient(config: &mut strongroom_http::ListenerConfig) {
+    config.max_request_duration = LONG;
+    config.header_read_timeout = LONG;
+    config.read_timeout = LONG;
+    config.idle_timeout = LONG;
+}
+
 async fn child(server: &Server, root: &str) -> String {
     let made = server.send("POST", "/v1/auth/token/create", &[("X-Vault-Token", root)], r#"{"ttl":"1h"}"#).await;
     made.json()["auth"]["client_token"].as_str().unwrap_or_else(|| panic!("{}", made.text)).to_owned()
@@ -44,8 +54,8 @@ async fn a_stream_ends_with_the_listener() {
     let mut stream = tie(&server, &token).await;
     let start = Instant::now();
     let Server { serving, .. } = server;
-    serving.stop(Duration::from_secs(20)).await;
-    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    serving.stop(LONG).await;
+    assert!(start.elapsed() < kit::PATIENCE, "{:?}", start.elapsed());
     let rest = kit::read_all(&mut stream).await;
     assert!(rest.ends_with(b"0\r\n\r\n"), "{:?}", String::from_utf8_lossy(&rest));
 }
@@ -74,7 +84,7 @@ async fn a_client_that_goes_away_ends_its_stream() {
 
 #[tokio::test]
 async fn a_stop_closes_idle_connections_and_the_port() {
-    let server = Server::start().await;
+    let server = Server::with(patient).await;
     let address = server.address();
     let mut idle = server.connect().await;
     idle.write_all(b"GET /v1/sys/init HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
@@ -83,8 +93,8 @@ async fn a_stop_closes_idle_connections_and_the_port() {
     let fresh = server.connect().await;
     let start = Instant::now();
     let Server { serving, .. } = server;
-    serving.stop(Duration::from_secs(20)).await;
-    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    serving.stop(LONG).await;
+    assert!(start.elapsed() < kit::PATIENCE, "{:?}", start.elapsed());
     assert!(kit::read_all(&mut idle).await.is_empty());
     drop(fresh);
     assert!(TcpStream::connect(address).await.is_err());
@@ -92,7 +102,7 @@ async fn a_stop_closes_idle_connections_and_the_port() {
 
 #[tokio::test]
 async fn a_stop_does_not_wait_beyond_its_bound() {
-    let server = Server::start().await;
+    let server = Server::with(patient).await;
     let mut slow = server.connect().await;
     slow.write_all(b"PUT /v1/sys/init HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n{").await.unwrap();
     // Another request on another connection, so that the first was surely begun.
@@ -100,7 +110,7 @@ async fn a_stop_does_not_wait_beyond_its_bound() {
     let start = Instant::now();
     let Server { serving, .. } = server;
     serving.stop(Duration::from_millis(100)).await;
-    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    assert!(start.elapsed() < kit::PATIENCE, "{:?}", start.elapsed());
     assert_eq!(kit::read_all(&mut slow).await.len(), 0);
 }
 
