@@ -50,16 +50,16 @@ fn outcome(command: &mut Command, supervised: Option<()>) -> (Option<i32>, Optio
 #[test]
 fn what_cannot_be_executed_is_reported_as_a_shell_does() {
     let dir = tempfile::tempdir().unwrap();
-    let file = |name: &str, content: &[u8], mode: u32| {
+    let file = |name: &str, content: &[u8]| {
         let path = dir.path().join(name);
-        std::fs::write(&path, content).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        kit::write_program(&path, content);
         path.to_str().unwrap().to_owned()
     };
-    let plain = file("plain", b"text", 0o644);
-    let binary = file("binary", b"\x7fELF\0\0\0\0 broken", 0o755);
-    let script = file("script", b"exit 9", 0o755);
-    let interpreter = file("interpreter", b"#!/no/such/interpreter\n", 0o755);
+    let plain = file("plain", b"text");
+    std::fs::set_permissions(&plain, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let binary = file("binary", b"\x7fELF\0\0\0\0 broken");
+    let script = file("script", b"exit 9");
+    let interpreter = file("interpreter", b"#!/no/such/interpreter\n");
     let table = [
         ("strongroom-no-such-program", 127),
         ("/no/such/program", 127),
@@ -83,7 +83,7 @@ fn a_program_found_first_but_not_executable_does_not_hide_a_later_one() {
     let (first, second) = (dir.path().join("a"), dir.path().join("b"));
     for (dir, mode) in [(&first, 0o644), (&second, 0o755)] {
         std::fs::create_dir(dir).unwrap();
-        std::fs::write(dir.join("tool"), "#!/bin/sh\nexit 5\n").unwrap();
+        kit::write_program(&dir.join("tool"), b"#!/bin/sh\nexit 5\n");
         std::fs::set_permissions(dir.join("tool"), std::fs::Permissions::from_mode(mode)).unwrap();
     }
     let path = format!("{}:{}", first.display(), second.display());

@@ -32,9 +32,8 @@ fn tree() -> (Running, String) {
 }
 
 fn assert_all_gone(mark: &str) {
-    let start = Instant::now();
+    // Nothing of it would end by itself in that time.
     until("the whole tree is gone", || marked(mark).is_empty().then_some(()));
-    assert!(start.elapsed() < Duration::from_secs(1), "it took {:?}", start.elapsed());
 }
 
 #[test]

@@ -29,7 +29,7 @@ const DATA: &str = "..data";
 const NEW_DATA: &str = "..data.new";
 const PREFIX: &str = "strongroom-";
 /// How long, and how many, old generations stay after a change; the last one until the change after it.
-const LINGER: Duration = Duration::from_secs(1);
+const LINGER: Duration = Duration::from_secs(10);
 const RETIRED: usize = 16;
 
 /// All files of one run. Removed when dropped.

@@ -3,9 +3,9 @@
 
 use std::{
     ffi::OsStr,
-    io::{BufRead, BufReader, Read},
-    os::unix::process::ExitStatusExt as _,
-    path::PathBuf,
+    io::{BufRead, BufReader, Read, Write as _},
+    os::unix::{fs::PermissionsExt as _, process::ExitStatusExt as _},
+    path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio},
     time::{Duration, Instant},
 };
@@ -19,7 +19,7 @@ pub fn supervise() -> PathBuf {
     let path = tests.parent().unwrap().parent().unwrap().join("examples/supervise");
     let built = std::fs::metadata(&path).and_then(|meta| meta.modified());
     let built = built.unwrap_or_else(|_| panic!("{} is missing; {REMEDY}", path.display()));
-    let sources = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR"));
     for folder in ["src/supervise", "src/deliver", "src/mask", "src", "examples"] {
         for file in std::fs::read_dir(sources.join(folder)).into_iter().flatten().flatten() {
             let changed = file.metadata().unwrap().modified().unwrap();
@@ -53,9 +53,13 @@ pub fn ending(status: ExitStatus) -> (Option<i32>, Option<i32>) {
     (status.code(), status.signal())
 }
 
-/// Looks again and again, for ten seconds at most.
+/// How long a test has patience with a machine that is busy with other things. What programs are asked to do in these tests
+/// lasts far longer, so nothing comes about by waiting.
+pub const PATIENCE: Duration = Duration::from_secs(180);
+
+/// Looks again and again, until the patience is at its end.
 pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(found) = look() {
             return found;
@@ -109,6 +113,15 @@ impl Drop for Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Writes a file for a test to execute. Another process writes it: a file that is open for writing here would be so in a child
+/// that a test beside this one is just starting, too, and who executes it then is told that it is busy.
+pub fn write_program(path: &Path, content: &[u8]) {
+    let mut writer = Command::new("sh").args(["-c", "cat >\"$0\""]).arg(path).stdin(Stdio::piped()).spawn().unwrap();
+    writer.stdin.take().unwrap().write_all(content).unwrap();
+    assert!(writer.wait().unwrap().success());
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 pub fn kill(pid: i32, signal: &str) {

@@ -62,7 +62,7 @@ impl Pty {
 
     /// Waits until `text` is shown, after what was waited for before.
     pub fn expect(&mut self, text: &str) {
-        let deadline = Instant::now() + Duration::from_secs(15);
+        let deadline = Instant::now() + super::PATIENCE;
         loop {
             if let Some(at) = self.shown[self.seen..].find(text) {
                 self.seen += at + text.len();
@@ -83,7 +83,7 @@ impl Pty {
 
     pub fn wait(&mut self) -> ExitStatus {
         // The terminal must be read, or the program may hang in its last words.
-        while self.read(Duration::from_secs(10)) {}
+        while self.read(super::PATIENCE) {}
         super::until("the program on the terminal ends", || self.child.try_wait().unwrap())
     }
 
