@@ -8,7 +8,6 @@ use std::{
     collections::BTreeSet,
     io::{Read as _, Write as _},
     net::TcpStream,
-    time::Duration,
 };
 
 use serde_json::{Value, json};
@@ -482,7 +481,7 @@ fn the_routes_of_the_seal_refuse_what_makes_no_sense() {
 fn raw(server: &Server, bytes: &[u8], ends_early: bool) -> String {
     let address = server.address();
     let mut stream = TcpStream::connect(address.split_once("//").unwrap().1).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.set_read_timeout(Some(testkit::server::PATIENCE)).unwrap();
     // The server may close before it has read everything.
     let _ = stream.write_all(bytes);
     if ends_early {

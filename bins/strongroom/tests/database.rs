@@ -213,25 +213,35 @@ fn pass(mut from: TcpStream, mut to: TcpStream, frozen: &AtomicBool) {
     let _ = to.shutdown(Shutdown::Both);
 }
 
-/// How long a user takes to be made and removed, and a value to be written and read; the median of some tries.
+/// How long a user takes to be made and removed, and a value to be written and read.
 fn usual(world: &World) -> Duration {
-    let mut took: Vec<Duration> = (0..15)
+    let begun = Instant::now();
+    let user = World::user(&world.root, "app");
+    world.root.post("sys/leases/revoke", json!({ "lease_id": user.lease, "sync": true })).done();
+    world.root.post("cubbyhole/x", json!({ "a": 1 })).done();
+    world.root.get("cubbyhole/x").ok();
+    begun.elapsed()
+}
+
+/// How much longer that takes in one world than in another, as the median of tries in turn: what else the machine does
+/// falls on both.
+fn longer(here: &World, there: &World) -> Duration {
+    let mut more: Vec<Duration> = (0..15)
         .map(|_| {
-            let begun = Instant::now();
-            let user = World::user(&world.root, "app");
-            world.root.post("sys/leases/revoke", json!({ "lease_id": user.lease, "sync": true })).done();
-            world.root.post("cubbyhole/x", json!({ "a": 1 })).done();
-            world.root.get("cubbyhole/x").ok();
-            begun.elapsed()
+            let other = usual(there);
+            usual(here).saturating_sub(other)
         })
         .collect();
-    took.sort();
-    took[took.len() / 2]
+    more.sort();
+    more[more.len() / 2]
 }
+
+/// What a dead database may add to anything else.
+const MOST: Duration = Duration::from_millis(50);
 
 #[test]
 fn a_database_that_hangs_holds_up_nobody_else() {
-    let world = World::new();
+    let (world, quiet) = (World::new(), World::new());
     let proxy = Proxy::to(world.postgres.port());
     let mut far = World::connection(&world.postgres);
     far["connection_url"] = json!(format!(
@@ -239,27 +249,36 @@ fn a_database_that_hangs_holds_up_nobody_else() {
         proxy.port
     ));
     world.root.post("database/config/far", far).done();
-    let role = json!({ "db_name": "far", "creation_statements": CREATION, "default_ttl": "3s", "max_ttl": "2h" });
+    let role = json!({ "db_name": "far", "creation_statements": CREATION, "default_ttl": "1h", "max_ttl": "2h" });
     world.root.post("database/roles/far", role).done();
-    let before = usual(&world);
     let users: Vec<_> = (0..20).map(|_| World::user(&world.root, "far")).collect();
     proxy.frozen.store(true, Ordering::Relaxed);
-    std::thread::scope(|scope| {
+    let failed = std::thread::scope(|scope| {
         for _ in 0..40 {
             let wire = world.root.with_token(world.root.token());
             // Those that are under way when it goes on may well succeed.
             scope.spawn(move || drop(wire.get("database/creds/far")));
         }
         // The users' time is over too, and their revocations hang.
-        Server::eventually("the users can no longer log in", || {
-            (!users.iter().any(|user| world.works(user))).then_some(())
-        });
-        let meanwhile = usual(&world);
-        println!("{before:?}, and {meanwhile:?} while another database hangs");
-        assert!(meanwhile <= before + Duration::from_millis(50), "{before:?}, then {meanwhile:?}");
-        assert!(users.iter().all(|user| world.postgres.has_role(&user.name)), "the database does not hang");
+        let status = world.root.post_nothing("sys/leases/revoke-prefix/database/creds/far").status;
+        // If the machine turns to something else in the middle, it is measured again. What the dead database adds would show
+        // each time.
+        let mut tries: Vec<Duration> = Vec::new();
+        while tries.len() < 20 && tries.last().is_none_or(|more| *more > MOST) {
+            tries.push(longer(&world, &quiet));
+        }
+        let all_there = users.iter().all(|user| world.postgres.has_role(&user.name));
         proxy.frozen.store(false, Ordering::Relaxed);
+        println!("{tries:?} longer while another database hangs");
+        let held_up = tries.last().is_none_or(|more| *more > MOST);
+        match (status, all_there, held_up) {
+            (202, true, false) => None,
+            (202, true, true) => Some(format!("a database that hangs adds {tries:?}")),
+            (202, false, _) => Some("the database does not hang".to_owned()),
+            _ => Some(format!("revocation by prefix gives {status}")),
+        }
     });
+    assert_eq!(failed, None);
     world.soon_no_users();
     Server::eventually("it is asked again", || (world.root.get("database/creds/far").status == 200).then_some(()));
 }

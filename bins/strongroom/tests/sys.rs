@@ -6,7 +6,6 @@ mod kit;
 use std::{
     io::{BufRead, BufReader, Write as _},
     net::TcpStream,
-    time::Duration,
 };
 
 use serde_json::{Value, json};
@@ -524,7 +523,7 @@ fn the_log_can_be_changed_and_followed() {
 fn follow(server: &Server, token: &str, path: &str) -> impl BufRead {
     let address = server.address();
     let mut stream = TcpStream::connect(address.strip_prefix("http://").unwrap()).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    stream.set_read_timeout(Some(testkit::server::PATIENCE)).unwrap();
     write!(stream, "GET /v1/{path} HTTP/1.1\r\nHost: x\r\nX-Vault-Token: {token}\r\n\r\n").unwrap();
     let mut lines = BufReader::new(stream);
     let mut line = String::new();

@@ -36,7 +36,7 @@ impl World {
         root.post("database/config/shop", Self::connection(&postgres)).done();
         let world = Self { server, postgres, root };
         world.role("app", CREATION, "1h");
-        world.role("short", CREATION, "2s");
+        world.role("short", CREATION, "10s");
         world
     }
 
