@@ -396,6 +396,15 @@ impl leases::Ends for Background {
             }
         })
     }
+
+    fn is_over<'a>(&'a self, token: &'a TokenId) -> BoxFuture<'a, Result<bool, Error>> {
+        Box::pin(async move {
+            match self.0.upgrade() {
+                Some(running) => running.tokens.is_over(token).await,
+                None => Err(Error::Sealed),
+            }
+        })
+    }
 }
 
 impl rotation::Rotate for Background {

@@ -21,6 +21,9 @@ pub trait Ends: Send + Sync + 'static {
 
     /// Ends a token that is due: its children, its leases, itself. What fails is tried again soon.
     fn end_token<'a>(&'a self, token: &'a TokenId, due: Timestamp) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Whether a token is over, or gone: then it can only be due later because somebody has claimed its end.
+    fn is_over<'a>(&'a self, token: &'a TokenId) -> BoxFuture<'a, Result<bool, Error>>;
 }
 
 /// How a revocation went.
@@ -60,7 +63,7 @@ impl Leases {
         if let Err(error) = self.adopt_intents().await {
             tracing::warn!(%error, "intents of earlier runs wait for their time");
         }
-        if let Err(error) = self.adopt_claims().await {
+        if let Err(error) = self.adopt_claims(&*ends).await {
             tracing::warn!(%error, "revocations that earlier runs were at wait for the end of their claims");
         }
         if let Err(error) = self.adopt_failing().await {
@@ -367,8 +370,8 @@ impl Leases {
         }
     }
 
-    /// Takes up the revocations that an earlier run was at when it ended; their claims would hold for a while yet.
-    async fn adopt_claims(&self) -> Result<(), Error> {
+    /// Takes up the ends of leases and tokens that an earlier run was at when it ended; its claims would hold for a while yet.
+    async fn adopt_claims(&self, ends: &dyn Ends) -> Result<(), Error> {
         let now = self.clock.now();
         let last = clock::after(now, CLAIM);
         let mut after = Some(due::end_of(now));
@@ -386,13 +389,30 @@ impl Leases {
                         })
                         .await?;
                     }
-                    Some((_, Due::Token(_))) | None => {}
+                    Some((at, Due::Token(id))) => self.adopt_token(ends, at, &id).await?,
+                    None => {}
                 }
             }
             after = page.entries.last().map(|(key, _)| key.as_str().to_owned());
             if !page.more {
                 return Ok(());
             }
+        }
+    }
+
+    async fn adopt_token(&self, ends: &dyn Ends, at: Timestamp, id: &TokenId) -> Result<(), Error> {
+        if !ends.is_over(id).await? {
+            return Ok(());
+        }
+        let tx = Tx::new(Arc::clone(&self.store));
+        if tx.get(&due::token_key(at, id)).await?.is_none() {
+            return Ok(());
+        }
+        self.watch_token(&tx, id, Some(at), Some(self.clock.now()));
+        match tx.commit().await.map_err(Error::from) {
+            // Somebody else has taken it up.
+            Ok(_) | Err(Error::Conflict) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 }

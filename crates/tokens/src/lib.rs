@@ -293,6 +293,12 @@ impl Tokens {
         self.end_waiting(id, due).await.map(drop)
     }
 
+    /// Whether a token's life is over: its time, its uses, or by revocation. One that is not there is over too.
+    pub async fn is_over(&self, id: &TokenId) -> Result<bool, Error> {
+        let now = self.clock.now();
+        Ok(self.find(id).await?.is_none_or(|record| !record.in_force(now) || record.is_spent()))
+    }
+
     /// Goes on with the end of a token: it takes in nothing new, its children and leases are marked for their own end,
     /// and it is removed. Called by the expirer; may be called again at any time. The receivers tell how the
     /// revocations of its leases went; they go on for as long as it takes, without the token.
@@ -308,8 +314,7 @@ impl Tokens {
             tx.commit().await?;
             return Ok(Vec::new());
         };
-        let spent = record.num_uses != 0 && record.uses_left == 0;
-        if record.in_force(now) && !spent {
+        if record.in_force(now) && !record.is_spent() {
             // It was renewed meanwhile, or the clock was set back: it is due when it ends.
             self.leases.watch_token(&tx, id, Some(due), record.expires);
             tx.commit().await?;

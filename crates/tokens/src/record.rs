@@ -121,6 +121,11 @@ impl Record {
         !self.revoked && self.expires.is_none_or(|end| now < end)
     }
 
+    /// Whether all of its uses are used up.
+    pub fn is_spent(&self) -> bool {
+        self.num_uses != 0 && self.uses_left == 0
+    }
+
     /// Whether this is a root token.
     pub fn is_root(&self) -> bool {
         self.policies.iter().any(|policy| policy == "root")

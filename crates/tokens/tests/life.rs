@@ -57,6 +57,31 @@ async fn a_token_ends_at_its_time_and_leaves_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_end_that_an_earlier_run_was_at_is_taken_up_at_once() {
+    // The server was killed while it ended a token: the claim held for two minutes, and so long its leases lived on.
+    let world = World::new().await;
+    let (ending, other) = (world.plain(3600).await, world.plain(60).await);
+    world.lease(&ending.id).await;
+    world.settle().await;
+    let (now, tx) = (world.time.clock().now(), world.tx());
+    world.tokens.revoke(&tx, &ending.id).await.unwrap();
+    world.leases.watch_token(&tx, &ending.id, Some(now), Some(clock::after(now, seconds(120))));
+    tx.commit().await.unwrap();
+    world.pass(seconds(1)).await;
+    assert_eq!(world.keys("sys/lease/id/").await.len(), 1, "somebody else has claimed it");
+    let (disk, time) = (Arc::clone(&world.disk), world.time.clone());
+    drop(world);
+    let world = World::over(disk, time).await;
+    world.pass(Duration::from_millis(1)).await;
+    world.pass(Duration::from_millis(1)).await;
+    assert_eq!(world.keys("sys/lease/id/").await, [""; 0]);
+    assert_eq!(world.keys("sys/due/").await.len(), 1, "that of the other token");
+    assert!(world.alive(&other).await);
+    world.pass(seconds(60)).await;
+    assert!(!world.alive(&other).await);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_token_that_was_renewed_stays() {
     let world = World::new().await;
     let token = world.plain(30).await;

@@ -119,6 +119,10 @@ impl Ends for Target {
             Ok(())
         })
     }
+
+    fn is_over<'a>(&'a self, token: &'a TokenId) -> BoxFuture<'a, Result<bool, Error>> {
+        Box::pin(async move { Ok(self.tokens.lock().contains(token)) })
+    }
 }
 
 pub struct World {

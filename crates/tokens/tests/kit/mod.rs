@@ -40,6 +40,10 @@ impl Ends for Ending {
     fn end_token<'a>(&'a self, token: &'a TokenId, due: Timestamp) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(self.0.end(token, due))
     }
+
+    fn is_over<'a>(&'a self, token: &'a TokenId) -> BoxFuture<'a, Result<bool, Error>> {
+        Box::pin(self.0.is_over(token))
+    }
 }
 
 pub struct World {
