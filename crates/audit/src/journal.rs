@@ -119,9 +119,9 @@ impl Journal {
         let committed = segment::Committed::default();
         let mut sink = sink::Chain::new(settings, recovered, keys, clock, news, committed.clone());
         sink.note_unclean_end(format)?;
-        let reader = Arc::new(Reader::beside(&directory, format.hasher().clone(), committed)?);
-        index_in_background(reader.clone(), heard)?;
         let writer = Writer::start("audit-journal", |_| sink)?;
+        let reader = Arc::new(Reader::beside(&directory, format.hasher().clone(), committed, writer.asker())?);
+        index_in_background(reader.clone(), heard)?;
         Ok(Self { writer, reader, public_key })
     }
 

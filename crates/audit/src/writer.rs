@@ -12,7 +12,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{
-        Arc, OnceLock,
+        Arc, OnceLock, Weak,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, Waker, ready},
@@ -45,6 +45,11 @@ pub(crate) trait Sink: Send + 'static {
 
     /// Looks whether all is well and mends what can be mended. Called every [`CHECK`] too.
     fn check(&mut self) -> Result<(), Error>;
+
+    /// Vouches for all that was written so far, where the device has a way to.
+    fn vouch(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
 
     /// Writes what is left; nothing follows.
     fn close(&mut self) -> Result<(), Error> {
@@ -88,14 +93,26 @@ impl Writer {
     }
 
     pub(crate) fn act(&self, act: Act) -> Written {
-        let (reply, answer) = oneshot::channel();
-        self.0.push_act(act, Some(reply));
-        async move { answer.await.unwrap_or(Err(Error::Closed)) }.boxed().into()
+        self.0.act(act)
+    }
+
+    /// A handle that does not keep the thread alive.
+    pub(crate) fn asker(&self) -> Asker {
+        Asker(Arc::downgrade(&self.0))
     }
 
     /// What the last check found, or the last work after a batch.
     pub(crate) fn trouble(&self) -> Option<Error> {
         self.0.trouble.lock().clone()
+    }
+}
+
+/// Asks a device's thread for something, as long as there is one.
+pub(crate) struct Asker(Weak<Shared>);
+
+impl Asker {
+    pub(crate) fn act(&self, act: Act) -> Written {
+        self.0.upgrade().map_or_else(|| Written::known(Err(Error::Closed)), |shared| shared.act(act))
     }
 }
 
@@ -111,6 +128,7 @@ pub(crate) enum Act {
     Check,
     Close,
     Reopen,
+    Vouch,
 }
 
 /// A line in the queue, or on its way out of it.
@@ -272,6 +290,12 @@ struct Queue {
 }
 
 impl Shared {
+    fn act(&self, act: Act) -> Written {
+        let (reply, answer) = oneshot::channel();
+        self.push_act(act, Some(reply));
+        async move { answer.await.unwrap_or(Err(Error::Closed)) }.boxed().into()
+    }
+
     fn push_act(&self, act: Act, reply: Option<Reply>) {
         let mut queue = self.queue.lock();
         if queue.closed {
@@ -365,6 +389,7 @@ fn run(shared: &Shared) {
             let outcome = match act {
                 Act::Check => check(shared, &mut *outlet.sink),
                 Act::Reopen => outlet.sink.reopen(),
+                Act::Vouch => outlet.sink.vouch(),
                 Act::Close => {
                     let outcome = outlet.sink.close();
                     // What the sink holds is free again before anybody hears that it is closed.

@@ -7,7 +7,7 @@ use rusqlite::{Connection, params_from_iter, types::Value};
 
 use super::{
     chain::Link,
-    facts::{Act, Name},
+    facts::{Act as Does, Name},
     index::{Index, find_name, number, sql},
     segment::{Committed, Segment, open_read},
 };
@@ -15,24 +15,37 @@ use crate::{
     entry::Kind,
     error::Error,
     hashing::{Hasher, PREFIX},
+    writer::{Act, Asker},
 };
 
 /// Reads a journal, also one that no server has open. Calls block; run them away from async tasks.
 pub struct Reader {
     index: Index,
     hasher: Option<Hasher>,
+    /// The journal's thread, if this process writes it.
+    writer: Option<Asker>,
 }
 
 impl Reader {
     /// A reader of the journal in `directory`. With the device's salt, hashed fields can be asked for by their clear
     /// value; without it, by their hash.
     pub fn open(directory: impl AsRef<Path>, hasher: Option<Hasher>) -> Result<Self, Error> {
-        Ok(Self { index: Index::open(directory.as_ref(), None)?, hasher })
+        Ok(Self { index: Index::open(directory.as_ref(), None)?, hasher, writer: None })
     }
 
     /// The reader of a journal that this process writes.
-    pub(super) fn beside(directory: &Path, hasher: Hasher, committed: Committed) -> Result<Self, Error> {
-        Ok(Self { index: Index::open(directory, Some(committed))?, hasher: Some(hasher) })
+    pub(super) fn beside(directory: &Path, hasher: Hasher, committed: Committed, writer: Asker) -> Result<Self, Error> {
+        let index = Index::open(directory, Some(committed))?;
+        Ok(Self { index, hasher: Some(hasher), writer: Some(writer) })
+    }
+
+    /// Has everything written so far signed now, without waiting for the next head to be due, so that a verification covers
+    /// it. Does nothing in a journal that another process writes, or nobody.
+    pub async fn sign(&self) -> Result<(), Error> {
+        match &self.writer {
+            Some(writer) => writer.act(Act::Vouch).await,
+            None => Ok(()),
+        }
     }
 
     /// The journal's directory.
@@ -81,7 +94,7 @@ impl Reader {
                 sql: format!(
                     "FROM posts p CROSS JOIN records r ON r.seq = p.seq
                      WHERE p.name = ? AND r.act = {} AND r.time <= ? ORDER BY p.seq DESC LIMIT {MOST_HOLDINGS}",
-                    Act::Issues as i64
+                    Does::Issues as i64
                 ),
                 values: vec![Value::from(*name), Value::from(at.map_or(i64::MAX, Timestamp::as_microsecond))],
             };
@@ -110,7 +123,7 @@ impl Reader {
                 sql: format!(
                     "FROM posts p CROSS JOIN records r ON r.seq = p.seq
                      WHERE p.name = ? AND p.seq > ? AND r.act = {} ORDER BY p.seq LIMIT 1",
-                    Act::Ends as i64
+                    Does::Ends as i64
                 ),
                 values: vec![Value::from(name), Value::from(sql(seq))],
             };

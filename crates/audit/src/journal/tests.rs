@@ -160,6 +160,32 @@ async fn heads_are_signed_by_count_and_by_time() {
 }
 
 #[tokio::test]
+async fn what_is_not_signed_yet_is_signed_for_who_asks() {
+    // A journal that was ten seconds young had no head, and a verification of it proved nothing.
+    let scene = Scene::new();
+    let journal = scene.open().unwrap();
+    scene.write(&journal, 0..3).await;
+    assert_eq!(scene.verify().unsigned, 3);
+    for _ in 0..2 {
+        journal.reader().sign().await.unwrap();
+        let report = scene.verify();
+        assert!(report.is_sound() && !report.closed, "{:?}", report.faults);
+        assert_eq!((report.records, report.heads, report.unsigned), (3, 1, 0));
+    }
+    // What is signed is what was written, not what the file says now.
+    scene.write(&journal, 3..4).await;
+    let text = fs::read_to_string(scene.segment()).unwrap();
+    fs::write(scene.segment(), text.replace("r-3", "r-4")).unwrap();
+    assert!(scene.verify().faults.iter().all(|fault| !fault.to_string().contains("sign")));
+    journal.reader().sign().await.unwrap();
+    assert!(!scene.verify().is_sound());
+    let reader = Arc::clone(journal.reader());
+    journal.close().await.unwrap();
+    assert!(matches!(reader.sign().await, Err(Error::Closed)));
+    Reader::open(scene.directory(), None).unwrap().sign().await.unwrap();
+}
+
+#[tokio::test]
 async fn segments_are_begun_behind_heads() {
     let mut scene = Scene::new();
     scene.settings.segment_bytes = 1000;

@@ -172,6 +172,10 @@ struct Verified {
 
 async fn verify(cx: Cx<System>, (): (), ask: Verify) -> Result<Data<Verified>, Error> {
     let (journal, reader, public_key) = reader(&cx, ask.journal.as_deref())?;
+    // What came since the last head is signed first: so it is covered too, and a young journal has something to be checked by.
+    if let Err(error) = reader.sign().await {
+        tracing::warn!(%error, "the newest records of the journal could not be signed");
+    }
     // The barrier knows how far the journal was signed: what was cut off together with its heads is missed.
     let check = Check { anchor: running(&cx)?.head(&journal, &public_key).await, ..Check::default() };
     let directory = reader.directory().to_owned();
