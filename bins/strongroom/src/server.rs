@@ -12,7 +12,7 @@ use clock::Clock;
 use secret::SecretString;
 use storage::Store;
 use strongroom_core::{Core, Counters, Settings};
-use strongroom_http::{Address, Serving};
+use strongroom_http::{Address, ListenerConfig, Serving};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::{
@@ -74,7 +74,7 @@ async fn serve(args: &ServerArgs) -> Result<(), String> {
         write_pid(path)?;
     }
     announce(&config, &serving);
-    let reload = Reload { core: &core, serving: &serving, log: &log, args };
+    let reload = Reload { core: &core, listeners: &config.listeners, serving: &serving, log: &log, args };
     reload.until_stopped().await?;
     stop(&core, serving).await;
     if let Some(path) = &config.pid_file {
@@ -140,7 +140,7 @@ async fn core(
     Core::new(store, Clock::system(), settings).await.map_err(|error| error.to_string())
 }
 
-async fn listen(core: &Arc<Core>, listener: strongroom_http::ListenerConfig) -> Result<Serving, String> {
+async fn listen(core: &Arc<Core>, listener: ListenerConfig) -> Result<Serving, String> {
     strongroom_http::serve(Arc::clone(core), listener).await.map_err(|error| error.to_string())
 }
 
@@ -164,6 +164,8 @@ fn announce(config: &Config, serving: &[Serving]) {
 /// What is read anew on SIGHUP.
 struct Reload<'a> {
     core: &'a Core,
+    /// What was configured when the server was started, and in the same order what came of it.
+    listeners: &'a [ListenerConfig],
     serving: &'a [Serving],
     log: &'a Log,
     args: &'a ServerArgs,
@@ -189,15 +191,48 @@ impl Reload<'_> {
         for failed in self.core.reopen_audit().await {
             tracing::error!("{failed}");
         }
-        for serving in self.serving {
-            if let Err(error) = serving.reload_tls() {
-                tracing::error!(%error, "the certificate could not be read; the old one stays in use");
+        let listeners = self.listeners_anew();
+        for (listener, serving) in self.listeners.iter().zip(self.serving) {
+            let anew = listeners.iter().find(|anew| anew.address == listener.address);
+            match anew.map_or_else(|| serving.reload_tls().map(|()| true), |anew| reload_tls(serving, listener, anew)) {
+                Ok(true) => {}
+                Ok(false) => tracing::warn!("whether a listener has TLS takes effect when the server is started again"),
+                Err(error) => tracing::error!(%error, "the certificate could not be read; the old one stays in use"),
             }
         }
         if let Err(error) = self.log.reload(self.args) {
             tracing::error!(%error, "the log's level could not be read; the old one stays in use");
         }
         tracing::info!("reloaded");
+    }
+
+    /// The listeners as the configuration has them now; none if it cannot be read, or if flags stand for it.
+    fn listeners_anew(&self) -> Vec<ListenerConfig> {
+        if self.args.dev || self.args.dev_tls {
+            return Vec::new();
+        }
+        match Config::read(&self.args.config) {
+            Ok((config, _)) => config.listeners,
+            Err(error) => {
+                tracing::error!(%error, "the configuration could not be read; certificates come from where they were");
+                Vec::new()
+            }
+        }
+    }
+}
+
+/// Reads the files of a listener's certificate, which may be other ones than at the start; `false` if it is to have TLS
+/// now and had none, or the other way round.
+fn reload_tls(
+    serving: &Serving,
+    before: &ListenerConfig,
+    anew: &ListenerConfig,
+) -> Result<bool, strongroom_http::Error> {
+    match (&before.tls, &anew.tls) {
+        (Some(_), Some(tls)) => serving.replace_tls(tls.clone()),
+        (None, None) => Ok(true),
+        (Some(_), None) => serving.reload_tls().map(|()| false),
+        (None, Some(_)) => Ok(false),
     }
 }
 

@@ -275,3 +275,36 @@ fn a_configuration_is_obeyed_warned_of_and_reloaded() {
     server.signal("-TERM");
     Server::eventually("the socket is gone", || (!site.path().join("api.sock").exists()).then_some(()));
 }
+
+/// An administrator who had new files put elsewhere, wrote so and sent SIGHUP was told "reloaded", and the old certificate went on
+/// until it ran out.
+#[test]
+fn certificates_are_read_from_where_the_configuration_now_says() {
+    let (server, other) = (Server::sealed(PROGRAM), Server::sealed(PROGRAM));
+    let file = server.folder().join("config.hcl");
+    let before = std::fs::read_to_string(&file).unwrap();
+    let reload = |text: String, done: &str| {
+        std::fs::write(&file, text).unwrap();
+        let told = server.logged(done).len();
+        let pid = server.pid().unwrap().to_string();
+        assert!(Command::new("kill").args(["-HUP", &pid]).status().unwrap().success());
+        Server::eventually(done, || (server.logged(done).len() > told).then_some(()));
+    };
+    let trusts = |server_of_ca: &Server| {
+        let mut command = server.command("", &["status"]);
+        // Sealed, which it only says to who trusts it.
+        command.env("VAULT_CACERT", server_of_ca.ca_file()).output().unwrap().status.code() == Some(2)
+    };
+    assert!(trusts(&server) && !trusts(&other));
+    let moved = |name: &str| other.folder().join(name).display().to_string();
+    let own = |name: &str| server.folder().join(name).display().to_string();
+    let after = before.replace(&own("cert.pem"), &moved("cert.pem")).replace(&own("key.pem"), &moved("key.pem"));
+    reload(before.replace(&own("cert.pem"), &moved("none.pem")), "the old one stays in use");
+    assert!(trusts(&server) && !trusts(&other));
+    reload(format!("{after}\nlistener = 3"), "the configuration could not be read");
+    assert!(trusts(&server) && !trusts(&other));
+    reload(after.clone(), "reloaded");
+    assert!(!trusts(&server) && trusts(&other));
+    reload(after.replace("tls_disable = false", "tls_disable = true"), "when the server is started again");
+    assert!(trusts(&other));
+}

@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use crate::{
-    Address, Error, ListenerConfig, UnixSocket, body::Room, connection, exchange::Exchange, tls::Certificates,
+    Address, Error, ListenerConfig, Tls, UnixSocket, body::Room, connection, exchange::Exchange, tls::Certificates,
 };
 
 /// A listener at work. Dropping it closes it without waiting for what is under way.
@@ -67,6 +67,13 @@ impl Serving {
     /// Reads the certificate and its key anew, for new connections. If they are broken, says so and keeps the old ones.
     pub fn reload_tls(&self) -> Result<(), Error> {
         self.certificates.as_ref().map_or(Ok(()), |certificates| certificates.reload())
+    }
+
+    /// Shakes hands with new connections by other files and rules from now on. If they are broken, those before stay in use.
+    /// `false` if this listener has no TLS, which only a new one can change.
+    pub fn replace_tls(&self, tls: Tls) -> Result<bool, Error> {
+        let Some(certificates) = &self.certificates else { return Ok(false) };
+        certificates.replace(tls).map(|()| true)
     }
 
     /// Stops accepting, ends streams, and waits up to `most` for what is under way; then cuts it off.

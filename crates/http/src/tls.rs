@@ -17,7 +17,7 @@ use crate::{Error, Tls, TlsVersion};
 
 /// What new connections are shaken hands with.
 pub(crate) struct Certificates {
-    wanted: Tls,
+    wanted: ArcSwap<Tls>,
     current: ArcSwap<ServerConfig>,
 }
 
@@ -25,12 +25,19 @@ impl Certificates {
     /// Reads the files.
     pub(crate) fn load(wanted: Tls) -> Result<Self, Error> {
         let current = ArcSwap::from(read(&wanted)?);
-        Ok(Self { wanted, current })
+        Ok(Self { wanted: ArcSwap::from_pointee(wanted), current })
     }
 
     /// Reads the files again. If they are broken, what was read before stays in use.
     pub(crate) fn reload(&self) -> Result<(), Error> {
-        self.current.store(read(&self.wanted)?);
+        self.current.store(read(&self.wanted.load())?);
+        Ok(())
+    }
+
+    /// Reads other files, by other rules. If they are broken, what was read before stays in use, and what was wanted.
+    pub(crate) fn replace(&self, wanted: Tls) -> Result<(), Error> {
+        self.current.store(read(&wanted)?);
+        self.wanted.store(Arc::new(wanted));
         Ok(())
     }
 

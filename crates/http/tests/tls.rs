@@ -215,6 +215,28 @@ async fn certificates_are_reloaded_and_broken_ones_are_not() {
 }
 
 #[tokio::test]
+async fn a_certificate_may_come_from_other_files() {
+    let (before, after) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (one, two) = (Authority::new("one"), Authority::new("two"));
+    one.issue_into(before.path());
+    let server = Server::with(|config| config.tls = Some(tls(before.path()))).await;
+    let (trusts_one, trusts_two) = (client(&one, |_| {}), client(&two, |_| {}));
+    // Files that are not there change nothing, also for the next reading.
+    let error = server.serving.replace_tls(tls(after.path())).unwrap_err().to_string();
+    assert!(error.contains("tls_cert_file"), "{error}");
+    server.serving.reload_tls().unwrap();
+    assert_eq!(status(&server, &trusts_one).await.unwrap(), 200);
+    two.issue_into(after.path());
+    assert!(server.serving.replace_tls(tls(after.path())).unwrap());
+    for _ in 0..2 {
+        assert_eq!(status(&server, &trusts_two).await.unwrap(), 200);
+        assert!(status(&server, &client(&one, |_| {})).await.is_err());
+        server.serving.reload_tls().unwrap();
+    }
+    assert!(!Server::start().await.serving.replace_tls(tls(after.path())).unwrap());
+}
+
+#[tokio::test]
 async fn a_listener_does_not_start_with_a_broken_certificate() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start().await;

@@ -38,11 +38,12 @@ pub(super) async fn serve(mut args: ServerArgs) -> Result<(), String> {
     let started = core.start_dev(secret(root_token)).await.map_err(|error| error.to_string())?;
     let mut listener = ListenerConfig::new(address);
     listener.tls = certificates.as_ref().map(|made| made.tls.clone());
-    let mut serving = vec![listen(&core, listener).await?];
-    let url = url(serving.first(), certificates.is_some());
-    for listener in &config.listeners {
+    let listeners: Vec<ListenerConfig> = std::iter::once(listener).chain(config.listeners.iter().cloned()).collect();
+    let mut serving = Vec::new();
+    for listener in &listeners {
         serving.push(listen(&core, listener.clone()).await?);
     }
+    let url = url(serving.first(), certificates.is_some());
     if !args.dev_no_store_token {
         store_token(&started.root_token)?;
     }
@@ -50,7 +51,7 @@ pub(super) async fn serve(mut args: ServerArgs) -> Result<(), String> {
         tell_cluster(file, &url, &started, certificates.as_ref())?;
     }
     tell(&started, &url, certificates.as_ref()).map_err(|error| format!("cannot print: {error}"))?;
-    let reload = Reload { core: &core, serving: &serving, log: &log, args: &args };
+    let reload = Reload { core: &core, listeners: &listeners, serving: &serving, log: &log, args: &args };
     reload.until_stopped().await?;
     stop(&core, serving).await;
     if let Some(made) = certificates {
