@@ -19,7 +19,11 @@ mod expirer;
 mod quota;
 mod record;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use clock::{Clock, Timestamp};
 use futures::channel::oneshot;
@@ -348,6 +352,22 @@ impl Leases {
         let page = self.store.scan(&scan).await?;
         let id = |key: &storage::Key| LeaseId(key.as_str().get(base.len()..).unwrap_or_default().into());
         Ok((page.entries.iter().map(|(key, _)| id(key)).collect(), page.more))
+    }
+
+    /// The ids of leases that nobody was handed: intents, and those that are being given up. As many as there are requests under
+    /// way, and failed ones whose target does not answer.
+    pub async fn hidden(&self) -> Result<BTreeSet<String>, Error> {
+        let (mut ids, mut after) = (BTreeSet::new(), None);
+        loop {
+            let scan = Scan { prefix: record::PENDING.to_owned(), after, limit: 1000, values: false };
+            let page = self.store.scan(&scan).await?;
+            let rest = page.entries.iter().filter_map(|(key, _)| key.as_str().strip_prefix(record::PENDING));
+            ids.extend(rest.filter_map(|rest| rest.split_once('/')).map(|(_, id)| id.to_owned()));
+            after = page.entries.last().map(|(key, _)| key.as_str().to_owned());
+            if !page.more {
+                return Ok(ids);
+            }
+        }
     }
 
     /// The ids of a token's leases, at most `limit`.

@@ -222,3 +222,24 @@ async fn what_is_forced_away_leaves_an_orphan_and_nothing_else() {
     assert!(world.keys("sys/due/").await.is_empty());
     assert!(world.leases.failing(None, 10).await.unwrap().0.is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_was_handed_is_hidden_until_it_is_gone() {
+    // After a crash a list named the ids of users that were never handed out.
+    let world = World::new();
+    let given = world.lease("given", seconds(60)).await;
+    let intent = world.intent(&world.mount, "app", "under way").await.unwrap();
+    world.target.users.lock().insert("under way".to_owned());
+    let hidden = async |world: &World| Vec::from_iter(world.leases.hidden().await.unwrap());
+    assert_eq!(hidden(&world).await, [intent.0.to_string()]);
+    // The process dies, and what was under way cannot be revoked yet.
+    world.target.down.lock().insert(intent.0.to_string());
+    let world = world.restart();
+    world.pass(seconds(1)).await;
+    assert!(world.target.tries(&intent) > 0);
+    assert_eq!(hidden(&world).await, [intent.0.to_string()]);
+    world.target.down.lock().clear();
+    world.pass(seconds(3600)).await;
+    assert_eq!(hidden(&world).await, [""; 0]);
+    assert!(world.target.ids().contains(&intent) && world.target.ids().contains(&given));
+}

@@ -1,10 +1,11 @@
 //! `sys/leases`.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use api::{Count, Flag, Ttl};
 use engine::{Answer, Data, Done, Keys};
 use gate::{Error, LeaseCall, LeaseId, TokenId};
+use leases::Leases;
 use serde::{Deserialize, Serialize};
 
 use super::{Cx, Paging, Routes, System, Verb, running};
@@ -122,14 +123,33 @@ async fn list(cx: Cx<System>, prefix: String, paging: Paging) -> Result<Keys, Er
         prefix => format!("{prefix}/"),
     };
     let (tx, limit) = (cx.view().tx(), paging.limit(100_000));
+    let leases = Arc::clone(&running(&cx)?.leases);
+    let hidden = leases.hidden().await?;
+    let after = paging.after.as_deref();
     let mut keys = Vec::new();
-    for stored in ["sys/lease/id/", tokens::PATHS] {
-        keys.extend(tx.view(stored).list(&folder, paging.after.as_deref(), limit).await?.names);
+    for name in tx.view("sys/lease/id/").list(&folder, after, limit.saturating_add(hidden.len())).await?.names {
+        if is_shown(&leases, &hidden, &format!("{folder}{name}")).await? {
+            keys.push(name);
+        }
     }
+    keys.extend(tx.view(tokens::PATHS).list(&folder, after, limit).await?.names);
     keys.sort_unstable();
     keys.dedup();
     keys.truncate(limit);
     Ok(keys.into())
+}
+
+/// Whether a lease is one that somebody was handed, or a folder has such a lease.
+async fn is_shown(leases: &Leases, hidden: &BTreeSet<String>, name: &str) -> Result<bool, Error> {
+    if !name.ends_with('/') {
+        return Ok(!hidden.contains(name));
+    }
+    let within = hidden.range(name.to_owned()..).take_while(|id| id.starts_with(name)).count();
+    if within == 0 {
+        return Ok(true);
+    }
+    let (ids, _) = leases.ids(name, None, within + 1).await?;
+    Ok(ids.iter().any(|id| !hidden.contains(&*id.0)))
 }
 
 async fn renew(cx: Cx<System>, (): (), ask: Ask) -> Result<Answer, Error> {
