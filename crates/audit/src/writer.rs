@@ -536,7 +536,9 @@ mod tests {
     }
 
     /// Notes who writes what.
-    struct Direct(Arc<Mutex<Vec<(Option<String>, String)>>>);
+    struct Direct(Arc<Mutex<Vec<Done>>>);
+
+    type Done = (Option<String>, String);
 
     impl Sink for Direct {
         fn write(&mut self, lines: &[u8]) -> Result<(), Error> {
