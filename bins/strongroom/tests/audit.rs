@@ -339,3 +339,18 @@ fn signed_ends_that_were_cut_off_are_missed() {
     server.unseal();
     assert_eq!(root.get("sys/audit-journal/verify").data()["sound"], true);
 }
+
+/// What is listed is a folder: searches of a log find it by one path, however the client wrote it.
+#[test]
+fn the_path_of_a_listing_ends_in_a_slash() {
+    let (server, root) = start();
+    let path = server.folder().join("audit.log");
+    root.post("sys/audit/file", json!({ "type": "file", "options": { "file_path": path } })).done();
+    for asked in ["sys/policies/acl?list=true", "sys/policies/acl/?list=true"] {
+        root.get(asked).ok();
+    }
+    root.list("sys/policies/acl").ok();
+    let listed = entries(&path).into_iter().filter(|entry| entry["request"]["operation"] == "list");
+    let paths: Vec<_> = listed.map(|entry| entry["request"]["path"].clone()).collect();
+    assert_eq!(paths, vec![json!("sys/policies/acl/"); 6]);
+}

@@ -88,6 +88,28 @@ fn a_lease_is_shown_renewed_and_ended() {
     assert_eq!(world.users(), 0);
 }
 
+/// Old clients and scripts still use the paths from before `sys/leases/`.
+#[test]
+fn the_old_paths_of_leases_do_the_same() {
+    let world = World::new();
+    let (root, caller) = (&world.root, world.caller());
+    let users: Vec<_> = (0..4).map(|_| World::user(&caller, "app")).collect();
+    let renewed = root.post("sys/renew", json!({ "lease_id": users[0].lease, "increment": 60 })).ok();
+    assert_eq!((&renewed["lease_id"], &renewed["lease_duration"]), (&json!(users[0].lease), &json!(60)));
+    root.post(&format!("sys/renew/{}", users[0].lease), json!({})).ok();
+    root.post("sys/revoke", json!({ "lease_id": users[0].lease, "sync": true })).done();
+    assert_eq!(root.post_nothing(&format!("sys/revoke/{}", users[1].lease)).status, 202);
+    Server::eventually("two users are left", || (world.users() == 2).then_some(()));
+    for path in ["sys/revoke-prefix/database", "sys/revoke-force/database"] {
+        caller.post_nothing(path).refused(403, "permission denied");
+    }
+    root.post("sys/revoke-prefix/database/creds/app", json!({ "sync": true })).done();
+    assert_eq!(world.users(), 0);
+    let user = World::user(&caller, "app");
+    root.post_nothing("sys/revoke-force/database").done();
+    world.lookup(&user.lease).refused(400, "invalid lease");
+}
+
 #[test]
 fn what_is_forced_away_leaves_a_record_to_finish_by() {
     let world = World::new();

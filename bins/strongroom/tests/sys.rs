@@ -455,6 +455,83 @@ fn the_server_tells_what_it_is_and_does() {
     root.get("sys/metrics?format=xml").refused(400, "format");
 }
 
+/// What the gauges, counters and times are called in Vault's own documentation, where they mean the same.
+#[test]
+fn metrics_have_the_names_that_dashboards_know() {
+    let (_server, root) = start();
+    let read = || root.get("sys/metrics").ok();
+    let of = |list: &str, name: &str, metrics: &Value| {
+        let found = metrics[list].as_array().unwrap().iter().find(|one| one["Name"] == name).cloned();
+        found.unwrap_or_else(|| panic!("{name} is not among the {list}: {metrics}"))
+    };
+    let before = read();
+    for name in ["vault.core.unsealed", "vault.core.active"] {
+        assert_eq!(of("Gauges", name, &before)["Value"], 1);
+    }
+    let zeros = ["vault.audit.log_request_failure", "vault.audit.log_response_failure", "vault.token.creation"];
+    for name in zeros.iter().chain(&["vault.quota.rate_limit.violation", "vault.quota.lease_count.violation"]) {
+        assert_eq!(of("Counters", name, &before)["Count"], 0, "{name}");
+    }
+    assert_eq!(of("Gauges", "vault.expire.num_irrevocable_leases", &before)["Value"], 0);
+    assert_eq!(of("Gauges", "vault.expire.num_leases", &before)["Value"], 0, "a root token has no end");
+    assert_eq!(of("Gauges", "vault.token.count", &before)["Value"], 1);
+    assert_eq!(of("Gauges", "vault.identity.num_entities", &before)["Value"], 0);
+    let mounts = before["Gauges"].as_array().unwrap().iter();
+    let mounts: Vec<_> = mounts.filter(|one| one["Name"] == "vault.core.mount_table.num_entries").collect();
+    assert_eq!((&mounts[0]["Labels"]["type"], &mounts[1]["Labels"]["type"]), (&json!("auth"), &json!("logical")));
+
+    let child = token(&root, &["default"]);
+    child.post("auth/token/renew-self", json!({})).ok();
+    Server::eventually("the new token is counted", || {
+        (of("Gauges", "vault.token.count", &read())["Value"] == 2).then_some(())
+    });
+    let after = read();
+    assert_eq!(of("Gauges", "vault.expire.num_leases", &after)["Value"], 1);
+    assert_eq!(of("Counters", "vault.token.creation", &after)["Count"], 1, "a renewal makes none");
+    assert_eq!(of("Samples", "vault.core.handle_login_request", &after)["Count"], 0);
+    assert!(of("Samples", "vault.core.handle_request", &after)["Count"].as_u64().unwrap() >= 4);
+    let text = root.get("sys/metrics?format=prometheus").text();
+    for line in [
+        "vault_core_unsealed 1",
+        "vault_audit_log_request_failure 0",
+        "vault_token_count 2",
+        "# TYPE vault_core_handle_request summary",
+        "vault_core_mount_table_num_entries{type=\"auth\",local=\"false\"} ",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+}
+
+#[test]
+fn the_router_shows_its_mounts_to_those_with_sudo() {
+    let (_server, root) = start();
+    root.post("sys/mounts/team", json!({ "type": "kv" })).done();
+    for tag in ["root", "uuid", "accessor", "storage"] {
+        let shown = root.get(&format!("sys/internal/inspect/router/{tag}")).data();
+        let mounts = shown[tag].as_array().unwrap();
+        let team = mounts.iter().find(|mount| mount["mount_path"] == "team/").unwrap();
+        assert_eq!((&team["mount_type"], &team["tainted"]), (&json!("kv"), &json!(false)));
+        assert!(team["storage_prefix"].as_str().unwrap().contains(team["uuid"].as_str().unwrap()), "{team}");
+        assert!(mounts.iter().any(|mount| mount["mount_path"] == "token/"), "{shown}");
+    }
+    root.get("sys/internal/inspect/router/leaves").refused(400, "tag");
+    policy(&root, "look", r#"path "sys/internal/inspect/*" { capabilities = ["read"] }"#);
+    token(&root, &["look"]).get("sys/internal/inspect/router/root").refused(403, "permission denied");
+}
+
+/// They were 204 for a mount without a name, which says that something was done.
+#[test]
+fn the_listing_of_mounts_can_be_read_only() {
+    let (_server, root) = start();
+    for path in ["sys/mounts", "sys/auth", "sys/mounts/auth"] {
+        root.delete(path).refused(405, "unsupported operation");
+    }
+    for path in ["sys/mounts", "sys/auth"] {
+        root.post(path, json!({ "type": "kv" })).refused(405, "unsupported operation");
+    }
+    assert!(root.get("sys/mounts").data().get("cubbyhole/").is_some());
+}
+
 #[test]
 fn everything_that_can_be_mounted_is_in_the_catalogue() {
     let (_server, root) = start();

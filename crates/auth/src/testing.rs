@@ -81,6 +81,8 @@ impl Mounted {
             max_ttl: Duration::from_secs(32 * 24 * 3600),
             clear_request_keys: Arc::new([]),
             clear_response_keys: Arc::new([]),
+            passed_headers: Arc::default(),
+            reply_headers: Arc::default(),
         });
         let backend = kind.open(Opening { mount: Arc::clone(&info), clock: time.clock(), upgrading: false });
         let lockout = Lockout::new(Arc::clone(&store), time.clock());

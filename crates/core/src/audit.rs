@@ -1,10 +1,11 @@
 //! What a request becomes in the audit log, on its way in and on its way out.
 
 use std::{
+    borrow::Cow,
     cell::RefCell,
     collections::BTreeMap,
     net::IpAddr,
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, atomic::Ordering},
 };
 
 use api::{Operation, Verb};
@@ -41,7 +42,7 @@ impl Recorder {
     ) -> Result<Box<Success>, Error> {
         match outcome {
             Ok((admitted, success)) => {
-                self.settle(self.hand_over_leave(admitted.facts(), Some(&success), "")).await?;
+                self.settle_reply(self.hand_over_leave(admitted.facts(), Some(&success), "")).await?;
                 Ok(success)
             }
             Err(refused) => {
@@ -50,7 +51,7 @@ impl Recorder {
                     if !refused.entered {
                         self.settle(self.hand_over_enter(&refused.facts, &why)).await?;
                     }
-                    self.settle(self.hand_over_leave(&refused.facts, None, &why)).await?;
+                    self.settle_reply(self.hand_over_leave(&refused.facts, None, &why)).await?;
                 }
                 if let Error::Internal(text) = &refused.error {
                     tracing::error!(
@@ -99,6 +100,14 @@ impl Recorder {
         self.running.audit.hand_over(&entry.auth(who).error(error).memo(&self.memo))
     }
 
+    async fn settle_reply(&self, entry: Handed) -> Result<(), Error> {
+        let settled = self.settle(entry).await;
+        if settled.is_err() {
+            self.running.metrics.unaudited_replies.fetch_add(1, Ordering::Relaxed);
+        }
+        settled
+    }
+
     /// Waits until an entry is written, and the one before it, if that is still owed.
     async fn settle(&self, entry: Handed) -> Result<(), Error> {
         let owed = self.owed.lock().take().unwrap_or_default();
@@ -113,7 +122,13 @@ impl Record for Recorder {
             *self.owed.lock() = Some(entry);
             return Box::pin(std::future::ready(Ok(())));
         }
-        Box::pin(self.settle(entry))
+        Box::pin(async move {
+            let settled = self.settle(entry).await;
+            if settled.is_err() {
+                self.running.metrics.unaudited_requests.fetch_add(1, Ordering::Relaxed);
+            }
+            settled
+        })
     }
 }
 
@@ -123,6 +138,7 @@ struct Parts<'f> {
     granting: Vec<Granting<'f>>,
     address: &'f str,
     policies: &'f [String],
+    path: Cow<'f, str>,
     /// What was asked for in the query.
     query: Option<Bytes>,
 }
@@ -144,6 +160,7 @@ impl<'f> Parts<'f> {
             granting: granting.collect(),
             address: address.get_or_init(|| remote.map(|(address, _)| address_text(address)).unwrap_or_default()),
             policies: facts.caller().map(|caller| caller.policies()).unwrap_or_default(),
+            path: path(facts.request()),
             query: query(facts.request()),
         }
     }
@@ -190,7 +207,7 @@ impl<'f> Parts<'f> {
             client_token: token(facts),
             client_token_accessor: facts.caller().map_or("", |caller| &caller.accessor),
             namespace: Namespace { id: request.namespace.id(), path: request.namespace.path() },
-            path: request.path.as_str(),
+            path: &self.path,
             data: Data {
                 body: json(self.query.as_ref().unwrap_or(&request.body)),
                 unhashed: clear.into(),
@@ -334,6 +351,15 @@ fn kind_text(kind: TokenKind) -> &'static str {
 
 /// The version of every engine: all are part of the program.
 const RUNNING_VERSION: &str = concat!("v", env!("CARGO_PKG_VERSION"), "+builtin.strongroom");
+
+/// The path as the log has it: what is listed is a folder, with or without a slash at its end.
+fn path(request: &gate::Request) -> Cow<'_, str> {
+    let path = request.path.as_str();
+    match request.verb {
+        Verb::List | Verb::Scan if !path.ends_with('/') => Cow::Owned(format!("{path}/")),
+        _ => Cow::Borrowed(path),
+    }
+}
 
 /// The query as the engine reads it; none if there is a body, which is what counts then.
 fn query(request: &gate::Request) -> Option<Bytes> {

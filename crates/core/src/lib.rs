@@ -6,6 +6,7 @@
 mod audit;
 mod audit_devices;
 mod callers;
+mod census;
 mod cluster;
 mod cubbyhole;
 mod dev;

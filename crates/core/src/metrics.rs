@@ -1,6 +1,11 @@
 //! What the server counts. Every metric is there from the start, at zero.
 
-use std::sync::atomic::AtomicU64;
+mod named;
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use clock::Timestamp;
 use prometheus_client::{
@@ -10,12 +15,14 @@ use prometheus_client::{
 };
 use serde_json::{Value, json};
 
-/// What the name of each metric begins with.
+pub(crate) use self::named::{Amount, Named};
+
+/// What the name of each of our own metrics begins with.
 const PREFIX: &str = "strongroom";
 
 fn counter(name: &str, count: u64, labels: Value) -> Value {
     json!({
-        "Name": format!("{PREFIX}.{name}"),
+        "Name": name,
         "Count": count,
         "Sum": count,
         "Rate": 0,
@@ -37,6 +44,40 @@ pub(crate) struct Metrics {
     revocations: Family<Labels, Counter>,
     rotations: Family<Labels, Counter>,
     limited: Counter,
+    /// Counts of what Vault has a name for, too.
+    pub(crate) unaudited_requests: AtomicU64,
+    pub(crate) unaudited_replies: AtomicU64,
+    tokens_made: AtomicU64,
+    pub(crate) leases_refused: AtomicU64,
+    /// The microseconds that requests took, logins apart.
+    handled: Times,
+    logins: Times,
+}
+
+/// How often something was timed, and the sum of the times in microseconds.
+#[derive(Default)]
+struct Times {
+    count: AtomicU64,
+    micros: AtomicU64,
+}
+
+impl Times {
+    fn add(&self, took: Duration) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        self.micros.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    fn amount(&self) -> Amount {
+        let micros = self.micros.load(Ordering::Relaxed);
+        Amount::Timed(self.count.load(Ordering::Relaxed), micros as f64 / 1000.0)
+    }
+}
+
+/// What a route of the token store does with a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TokenRoute {
+    Makes,
+    Renews,
 }
 
 /// A value of a moment: its name, what it is, the value.
@@ -75,9 +116,31 @@ impl Metrics {
         metrics
     }
 
-    pub(crate) fn request(&self, good: bool) {
+    /// A request came to its end after `took`. If a token was answered, `token` says by which route of the token store,
+    /// or with `None` that it was a login.
+    pub(crate) fn request(&self, good: bool, token: Option<Option<TokenRoute>>, took: Duration) {
         let counter = if good { &self.answered } else { &self.refused };
         counter.inc();
+        if matches!(token, Some(None | Some(TokenRoute::Makes))) {
+            self.tokens_made.fetch_add(1, Ordering::Relaxed);
+        }
+        let times = if token == Some(None) { &self.logins } else { &self.handled };
+        times.add(took);
+    }
+
+    /// What was counted under the names that Vault has for it.
+    pub(crate) fn named(&self) -> Vec<Named> {
+        let since = |name, help, counter: &AtomicU64| Named::since(name, help, counter.load(Ordering::Relaxed));
+        let timed = |name, help, times: &Times| Named { name, help, labels: &[], amount: times.amount() };
+        vec![
+            since("vault.audit.log_request_failure", "Requests that no audit device took", &self.unaudited_requests),
+            since("vault.audit.log_response_failure", "Replies that no audit device took", &self.unaudited_replies),
+            since("vault.token.creation", "Tokens that were made", &self.tokens_made),
+            since("vault.quota.lease_count.violation", "Leases that a quota refused", &self.leases_refused),
+            Named::since("vault.quota.rate_limit.violation", "Requests that a rate limit refused", self.limited.get()),
+            timed("vault.core.handle_request", "Milliseconds that requests took, logins apart", &self.handled),
+            timed("vault.core.handle_login_request", "Milliseconds that logins took", &self.logins),
+        ]
     }
 
     pub(crate) fn revocation(&self, good: bool) {
@@ -94,13 +157,17 @@ impl Metrics {
     }
 
     /// Everything as JSON, in the form of Vault's own memory of metrics: this process counts from its start.
-    pub(crate) fn json(&self, gauges: &[Gauged], now: Timestamp) -> Value {
+    pub(crate) fn json(&self, gauges: &[Gauged], named: &[Named], now: Timestamp) -> Value {
         let gauge =
             |(name, _, value): &Gauged| json!({ "Name": format!("{PREFIX}.{name}"), "Value": value, "Labels": {} });
         let by_outcome = |name: &'static str, family: &Family<Labels, Counter>| {
             let counted = |good| {
                 let outcome = if good { "success" } else { "failure" };
-                counter(name, family.get_or_create(&Outcome::of(good)).get(), json!({ "outcome": outcome }))
+                counter(
+                    &format!("{PREFIX}.{name}"),
+                    family.get_or_create(&Outcome::of(good)).get(),
+                    json!({ "outcome": outcome }),
+                )
             };
             [counted(true), counted(false)]
         };
@@ -108,18 +175,22 @@ impl Metrics {
         counters.extend(by_outcome("requests", &self.requests));
         counters.extend(by_outcome("lease_revocations", &self.revocations));
         counters.extend(by_outcome("rotations", &self.rotations));
-        counters.push(counter("rate_limited", self.limited.get(), json!({})));
+        counters.push(counter(&format!("{PREFIX}.rate_limited"), self.limited.get(), json!({})));
+        let (mut gauges, mut samples) = (gauges.iter().map(gauge).collect::<Vec<_>>(), Vec::new());
+        for each in named {
+            each.put(&mut gauges, &mut counters, &mut samples);
+        }
         json!({
             "Timestamp": now.to_string(),
-            "Gauges": gauges.iter().map(gauge).collect::<Vec<_>>(),
+            "Gauges": gauges,
             "Points": [],
             "Counters": counters,
-            "Samples": [],
+            "Samples": samples,
         })
     }
 
     /// Everything in the text format of Prometheus. `gauges` are values that are known at the moment alone.
-    pub(crate) fn text(&self, gauges: &[Gauged]) -> Result<String, std::fmt::Error> {
+    pub(crate) fn text(&self, gauges: &[Gauged], named: &[Named]) -> Result<String, std::fmt::Error> {
         let mut registry = Registry::with_prefix(PREFIX);
         registry.register("requests", "Requests that were answered, by outcome", self.requests.clone());
         registry.register("lease_revocations", "Tries to revoke a lease, by outcome", self.revocations.clone());
@@ -130,7 +201,7 @@ impl Metrics {
             gauge.set(*value);
             registry.register(name, *help, gauge);
         }
-        let mut text = String::new();
+        let mut text = named::text(named);
         encode(&mut text, &registry)?;
         Ok(text)
     }

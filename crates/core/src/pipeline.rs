@@ -11,6 +11,7 @@ use crate::{
     Content, Reply, Success,
     audit::Recorder,
     help,
+    metrics::TokenRoute,
     running::Running,
     services::{RequestServices, Router},
     wrapping,
@@ -21,7 +22,8 @@ const TRIES: usize = 32;
 
 impl Running {
     pub(crate) async fn serve(self: &Arc<Self>, request: Arc<Request>) -> Reply {
-        let id = Arc::clone(&request.id);
+        let (id, received) = (Arc::clone(&request.id), request.received);
+        let of_tokens = tokens_route(request.path.as_str());
         let _guest = self.guests.enter();
         let _underway = self.in_flight.enter(&request);
         let recorder = Recorder::new(self);
@@ -35,7 +37,8 @@ impl Running {
         if let Some(token) = services.spent_token() {
             Box::pin(self.end_spent(token)).await;
         }
-        self.metrics.request(outcome.is_ok());
+        let made = outcome.as_ref().is_ok_and(|success| success.auth.is_some());
+        self.metrics.request(outcome.is_ok(), made.then_some(of_tokens), clock::between(received, self.clock.now()));
         Reply { id, outcome, headers: services.limit_headers() }
     }
 
@@ -164,6 +167,12 @@ impl Running {
         success.warnings.extend(warnings);
         Ok(())
     }
+}
+
+/// What a route of the token store does with the token that it answers; `None` for all other routes.
+fn tokens_route(path: &str) -> Option<TokenRoute> {
+    let inside = path.strip_prefix("auth/token/")?;
+    Some(if inside.starts_with("renew") { TokenRoute::Renews } else { TokenRoute::Makes })
 }
 
 /// What an answer says by itself.

@@ -250,7 +250,18 @@ impl Core {
         if !self.is_sealed() {
             return Ok((200, self.status_of(&sealing, request.redact)));
         }
-        if let Some(root_key) = sealing.unseal.submit(&stored, &key).map_err(invalid)? {
+        let submitted = match sealing.unseal.submit(&stored, &key) {
+            // Clients that give all shares again take this for no fault: nothing changes. It is told all the same.
+            Err(again @ seal::Error::ShareRepeated) => {
+                let mut status = self.status_of(&sealing, request.redact);
+                if let Some(status) = status.as_object_mut() {
+                    status.insert("warnings".to_owned(), json!([again.to_string()]));
+                }
+                return Ok((200, status));
+            }
+            submitted => submitted.map_err(invalid)?,
+        };
+        if let Some(root_key) = submitted {
             let opened = self.barrier().open(&root_key).await.map_err(barrier_error)?;
             let running = Running::start(self, Arc::clone(&opened)).await.inspect_err(|_| opened.close())?;
             self.running.store(Some(running));

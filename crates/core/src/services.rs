@@ -96,7 +96,11 @@ impl Services for RequestServices {
 
     fn intent<'a>(&'a self, mount: &'a Arc<MountInfo>, spec: IntentSpec) -> BoxFuture<'a, Result<LeaseId, Error>> {
         Box::pin(async move {
-            let id = self.running.leases.intent(mount, spec).await?;
+            let id = self.running.leases.intent(mount, spec).await.inspect_err(|error| {
+                if matches!(error, Error::Quota { .. }) {
+                    self.running.metrics.leases_refused.fetch_add(1, Ordering::Relaxed);
+                }
+            })?;
             self.intents.lock().push(id.clone());
             Ok(id)
         })

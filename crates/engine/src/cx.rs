@@ -150,8 +150,12 @@ impl<E> Cx<E> {
         self.call.request.query(name)
     }
 
-    /// A header, by its name in lower case.
+    /// A header, by its name in lower case. Engines that are no part of the program see those that the protocol and the
+    /// mount's `passthrough_request_headers` let in.
     pub fn header(&self, name: &str) -> Option<&str> {
+        if !self.call.sees_token && !self.call.mount.lets_in(name) {
+            return None;
+        }
         self.call.request.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 

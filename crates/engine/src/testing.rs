@@ -47,6 +47,7 @@ pub struct Mounted {
     shared: Arc<Shared>,
     time: Simulated,
     conflicts: AtomicU64,
+    headers: Vec<(String, String)>,
 }
 
 fn owned(options: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -70,6 +71,8 @@ pub struct Outcome {
     pub lease_duration: Option<Duration>,
     /// The token to be made.
     pub login: Option<Login>,
+    /// Headers of the reply.
+    pub headers: Vec<(&'static str, String)>,
 }
 
 impl Mounted {
@@ -103,6 +106,8 @@ impl Mounted {
             max_ttl: month,
             clear_request_keys: Arc::new([]),
             clear_response_keys: Arc::new([]),
+            passed_headers: Arc::default(),
+            reply_headers: Arc::default(),
         };
         let shared = Shared::new(time.clock(), store);
         Self::open(kind, Arc::new(info), shared, time)
@@ -110,12 +115,21 @@ impl Mounted {
 
     fn open(kind: Kind, info: Arc<MountInfo>, shared: Arc<Shared>, time: Simulated) -> Self {
         let backend = kind.open(Opening { mount: Arc::clone(&info), clock: time.clock(), upgrading: false });
-        Self { kind, backend, info, shared, time, conflicts: AtomicU64::new(0) }
+        Self { kind, backend, info, shared, time, conflicts: AtomicU64::new(0), headers: Vec::new() }
     }
 
     /// The same mount after a restart: what was in memory is gone.
     pub fn reopened(&self) -> Self {
         Self::open(self.kind, Arc::clone(&self.info), Arc::clone(&self.shared), self.time.clone())
+    }
+
+    /// The same mount after it was tuned. Each of its requests has these headers, names in lower case.
+    pub fn tuned(&self, headers: &[(&str, &str)], change: impl FnOnce(&mut MountInfo)) -> Self {
+        let mut info = MountInfo::clone(&self.info);
+        change(&mut info);
+        let mut mounted = Self::open(self.kind, Arc::new(info), Arc::clone(&self.shared), self.time.clone());
+        mounted.headers = owned(headers).into_iter().collect();
+        mounted
     }
 
     /// The same mount while its upgrade is under way: nothing of it is done yet.
@@ -124,7 +138,7 @@ impl Mounted {
         let opening = Opening { mount: Arc::clone(&info), clock: self.time.clock(), upgrading: true };
         let backend = self.kind.open(opening);
         let (shared, time) = (Arc::clone(&self.shared), self.time.clone());
-        Self { kind: self.kind, backend, info, shared, time, conflicts: AtomicU64::new(0) }
+        Self { kind: self.kind, backend, info, shared, time, conflicts: AtomicU64::new(0), headers: Vec::new() }
     }
 
     /// Does one step of the upgrade. Gives whether there is more to do.
@@ -333,7 +347,7 @@ impl Mounted {
             token: Some(SecretString::new("test".to_owned()).into()),
             wrap_ttl: None,
             remote: Some((remote, 50_000)),
-            headers: Vec::new(),
+            headers: self.headers.clone(),
             help: false,
             received: self.time.clock().now(),
         })
@@ -376,6 +390,7 @@ impl Mounted {
             lease,
             lease_duration: answer.renewed.map(|(_, duration, _)| duration),
             login: answer.login,
+            headers: answer.headers,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use api::{Count, Name, Operation, Verb};
 use engine::{
-    Cx, Data, Done, Due, Engine, Error, Kind, Lease, Leased, Opening, Plan, Routes, Scope,
+    Answer, Cx, Data, Done, Due, Engine, Error, Kind, Lease, Leased, Opening, Plan, Routes, Scope,
     testing::{Mounted, conforms},
 };
 use futures::future::join_all;
@@ -32,6 +32,7 @@ impl Engine for Counter {
 
     fn routes() -> Routes<Self> {
         Routes::default()
+            .on(Verb::Read, "headers", "What headers say, and say some.", headers)
             .on(Verb::Read, "revoked", "What was revoked.", revoked)
             .on(Verb::Read, "seen/{name}", "Whether the caller may read the counter.", seen)
             .on(Verb::Read, "creds/{name}", "Lend a number.", lend)
@@ -54,6 +55,12 @@ impl Engine for Counter {
         cx.view().put_json(&due.id, &(count + 1))?;
         Ok(())
     }
+}
+
+async fn headers(cx: Cx<Counter>, (): ()) -> Result<Answer, Error> {
+    let seen = ["x-team", "x-other", "if-none-match"].map(|name| cx.header(name).map(str::to_owned));
+    let set = ["x-reply", "x-secret", "etag"].map(|name| (name, "v".to_owned()));
+    Ok(Answer { headers: set.into(), ..engine::IntoAnswer::into_answer(Data(json!({ "seen": seen })))? })
 }
 
 async fn revoked(cx: Cx<Counter>, (): ()) -> Result<Data<Value>, Error> {
@@ -190,4 +197,22 @@ async fn planned_rotations_run_when_they_are_due() {
     assert_eq!((broken.status.failures, broken.status.last_error.as_deref()), (1, Some("it does not turn")));
     mount.time().advance(Duration::from_secs(5));
     assert_eq!(mount.run_due().await.len(), 1, "what failed comes back soon");
+}
+
+/// An engine sees what its operator lets in, and says what its operator lets out; what a client holds already is a part of
+/// the protocol.
+#[tokio::test]
+async fn headers_pass_in_and_out_as_the_mount_is_tuned() {
+    let sent = [("x-team", "a"), ("x-other", "b"), ("if-none-match", "c")];
+    let mounted = Mounted::new(KIND).tuned(&sent, |_| {});
+    let outcome = mounted.read("headers").await.unwrap();
+    assert_eq!(outcome.data["seen"], json!([null, null, "c"]));
+    assert_eq!(outcome.headers, [("etag", "v".to_owned())]);
+    let mounted = mounted.tuned(&sent, |info| {
+        info.passed_headers = ["x-team".to_owned()].into();
+        info.reply_headers = ["x-reply".to_owned()].into();
+    });
+    let outcome = mounted.read("headers").await.unwrap();
+    assert_eq!(outcome.data["seen"], json!(["a", null, "c"]));
+    assert_eq!(outcome.headers, [("x-reply", "v".to_owned()), ("etag", "v".to_owned())]);
 }

@@ -122,4 +122,21 @@ pub struct MountInfo {
     pub clear_request_keys: Arc<[String]>,
     /// Top-level keys of replies that the audit log keeps in clear.
     pub clear_response_keys: Arc<[String]>,
+    /// Headers of requests that the engine sees besides [those of the protocol](MountInfo::lets_in), in lower case.
+    pub passed_headers: Arc<[String]>,
+    /// Headers that the engine may set on replies besides [those of the protocol](MountInfo::lets_out), in lower case.
+    pub reply_headers: Arc<[String]>,
+}
+
+impl MountInfo {
+    /// Whether the engine sees a header of a request, by its name in lower case. What the client already holds of a
+    /// resource is a part of the protocol and always passed on; all else the operator lets in.
+    pub fn lets_in(&self, header: &str) -> bool {
+        matches!(header, "if-match" | "if-none-match") || self.passed_headers.iter().any(|name| name == header)
+    }
+
+    /// Whether the engine may set a header on a reply, by its name in lower case.
+    pub fn lets_out(&self, header: &str) -> bool {
+        header == "etag" || self.reply_headers.iter().any(|name| name == header)
+    }
 }

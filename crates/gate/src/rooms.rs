@@ -366,7 +366,11 @@ impl Admitted {
             // Its first entry may not be written yet.
             tx.forbid_writes();
         }
-        target.backend.call(call(facts, target, endpoint.clone(), tx)).await
+        let mut answer = target.backend.call(call(facts, target, endpoint.clone(), tx)).await?;
+        if !target.sees_token {
+            answer.headers.retain(|(name, _)| target.info.lets_out(name));
+        }
+        Ok(answer)
     }
 
     /// What is known about the request.

@@ -29,6 +29,11 @@ pub struct ListenerConfig {
     pub header_read_timeout: Duration,
     /// How long the body of a request may take to arrive; zero leaves it to `max_request_duration`. 30 seconds.
     pub read_timeout: Duration,
+    /// For how long a client may take in nothing of a reply; zero waits for ever. Zero.
+    pub write_timeout: Duration,
+    /// Whether each request must have the header `X-Vault-Request`, which a browser or a server that was talked into
+    /// fetching a page does not send. No.
+    pub require_request_header: bool,
     /// How long a connection may be without a request. 5 minutes.
     pub idle_timeout: Duration,
     /// The limits of a JSON body.
@@ -58,6 +63,8 @@ impl ListenerConfig {
             max_request_duration: Duration::from_secs(90),
             header_read_timeout: Duration::from_secs(10),
             read_timeout: Duration::from_secs(30),
+            write_timeout: Duration::ZERO,
+            require_request_header: false,
             idle_timeout: Duration::from_secs(300),
             json: json::Limits::default(),
             max_token_size: 8 * 1024,

@@ -103,7 +103,8 @@ async fn phase_after(phase: &mut tokio::sync::watch::Receiver<Phase>, open: bool
 
 /// How often a connection is looked at.
 fn tick(config: &ListenerConfig) -> Duration {
-    let shortest = config.header_read_timeout.min(config.idle_timeout);
+    let writing = Some(config.write_timeout).filter(|time| !time.is_zero()).unwrap_or(Duration::MAX);
+    let shortest = config.header_read_timeout.min(config.idle_timeout).min(writing);
     (shortest / 2).clamp(Duration::from_millis(10), Duration::from_secs(10))
 }
 
@@ -117,6 +118,8 @@ pub(crate) struct Activity {
     head_since: AtomicU64,
     /// When the last reply was sent.
     idle_since: AtomicU64,
+    /// Since when the client has taken in nothing of what is to be sent.
+    stuck_since: AtomicU64,
 }
 
 enum Verdict {
@@ -134,6 +137,7 @@ impl Activity {
             // The first request has to come at once.
             head_since: AtomicU64::new(u64::from(!http2)),
             idle_since: AtomicU64::new(1),
+            stuck_since: AtomicU64::new(0),
         }
     }
 
@@ -147,11 +151,24 @@ impl Activity {
         }
     }
 
+    /// Bytes were to be sent; `stuck` is whether the client has no room for them.
+    fn bytes_go(&self, stuck: bool) {
+        if !stuck {
+            self.stuck_since.store(0, Ordering::Relaxed);
+        } else if self.stuck_since.load(Ordering::Relaxed) == 0 {
+            self.stuck_since.store(self.now(), Ordering::Relaxed);
+        }
+    }
+
     fn judge(&self, config: &ListenerConfig) -> Verdict {
+        let over = |since: u64, most: Duration| u128::from(self.now().saturating_sub(since)) > most.as_millis();
+        let stuck = self.stuck_since.load(Ordering::Relaxed);
+        if stuck > 0 && !config.write_timeout.is_zero() && over(stuck, config.write_timeout) {
+            return Verdict::Late;
+        }
         if self.under_way.load(Ordering::Relaxed) > 0 {
             return Verdict::Fine;
         }
-        let over = |since: u64, most: Duration| u128::from(self.now().saturating_sub(since)) > most.as_millis();
         match self.head_since.load(Ordering::Relaxed) {
             0 if over(self.idle_since.load(Ordering::Relaxed), config.idle_timeout) => Verdict::Idle,
             0 => Verdict::Fine,
@@ -179,7 +196,7 @@ impl Drop for Busy {
     }
 }
 
-/// A stream that notes when bytes come in.
+/// A stream that notes when bytes come in, and whether they go out.
 struct Watched<S> {
     stream: S,
     activity: Arc<Activity>,
@@ -198,11 +215,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.activity.bytes_go(polled.is_pending());
+        polled
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let polled = Pin::new(&mut self.stream).poll_flush(cx);
+        self.activity.bytes_go(polled.is_pending());
+        polled
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -214,7 +235,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.activity.bytes_go(polled.is_pending());
+        polled
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -56,6 +56,12 @@ impl Head {
                 _ => Err(Error::NoRoute("there is nothing at this path; the API lies below /v1/".to_owned()).into()),
             };
         };
+        if config.require_request_header && parts.headers.get(OWN_REQUEST).is_none_or(|value| value != "true") {
+            return Err(Error::Precondition(
+                "missing 'X-Vault-Request' header: send it with the value true".to_owned(),
+            )
+            .into());
+        }
         let path = ReqPath::decode(path).map_err(|why| Error::invalid(why.to_string()))?;
         let query = match parts.uri.query() {
             None | Some("") => Vec::new(),
@@ -224,6 +230,7 @@ fn media_type(headers: &HeaderMap) -> &str {
 const TOKEN: &str = "x-vault-token";
 const NAMESPACE: &str = "x-vault-namespace";
 const WRAP_TTL: &str = "x-vault-wrap-ttl";
+const OWN_REQUEST: &str = "x-vault-request";
 const WRAP_FORMAT: &str = "x-vault-wrap-format";
 const MERGE_PATCH: &str = "application/merge-patch+json";
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -242,7 +249,7 @@ static OWN: [HeaderName; 9] = [
 ];
 
 /// Headers that are read here.
-const OWN_NAMES: [&str; 4] = [TOKEN, NAMESPACE, WRAP_TTL, "x-vault-request"];
+const OWN_NAMES: [&str; 4] = [TOKEN, NAMESPACE, WRAP_TTL, OWN_REQUEST];
 
 #[cfg(test)]
 mod tests;

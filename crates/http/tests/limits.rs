@@ -193,3 +193,33 @@ async fn headers_without_end_are_refused() {
     let parameters = format!("/v1/sys/init?{}", "a&".repeat(20_000));
     assert_eq!(server.get(&parameters).await.status, 400);
 }
+
+/// A client that takes nothing in would hold the reply, and its secrets, in memory for ever.
+#[tokio::test]
+async fn a_reply_that_is_not_taken_in_is_given_up() {
+    let server = Server::with(|config| config.write_timeout = Duration::from_millis(100)).await;
+    let token = server.unseal().await;
+    let header = [("X-Vault-Token", token.as_str())];
+    let value = format!(r#"{{"v":"{}"}}"#, "x".repeat(900_000));
+    assert_eq!(server.send("PUT", "/v1/cubbyhole/big", &header, &value).await.status, 204);
+    let ask = format!("GET /v1/cubbyhole/big HTTP/1.1\r\nHost: a\r\nX-Vault-Token: {token}\r\n\r\n");
+    let mut stream = server.connect().await;
+    // More than the buffers between the two hold; the answers are not read.
+    stream.write_all(ask.repeat(64).as_bytes()).await.unwrap();
+    let ended = tokio::time::timeout(Duration::from_secs(20), async {
+        while stream.write_all(b"G").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    ended.await.expect("the connection lives on");
+    assert!(read_all(&mut stream).await.len() < 64 * 900_000);
+}
+
+#[tokio::test]
+async fn a_listener_may_want_the_header_of_clients() {
+    let server = Server::with(|config| config.require_request_header = true).await;
+    let refused = server.get("/v1/sys/init").await;
+    assert_eq!((refused.status, refused.text.contains("X-Vault-Request")), (412, true), "{}", refused.text);
+    assert_eq!(server.send("GET", "/v1/sys/init", &[("X-Vault-Request", "yes")], "").await.status, 412);
+    assert_eq!(server.send("GET", "/v1/sys/init", &[("X-Vault-Request", "true")], "").await.status, 200);
+}

@@ -4,8 +4,8 @@ use clock::Timestamp;
 use gate::{LeaseId, TokenId};
 use storage::Key;
 
-/// Where the index lies.
-pub(crate) const PREFIX: &str = "sys/due/";
+/// Where the index of what ends lies.
+pub const PREFIX: &str = "sys/due/";
 
 /// Something that is due.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

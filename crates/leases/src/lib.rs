@@ -33,10 +33,10 @@ use secret::SecretBytes;
 use storage::{Scan, Store, Tx};
 use tokio::sync::Notify;
 
-pub use due::Due;
+pub use due::{Due, PREFIX as DUE};
 pub use expirer::{Ends, Outcome};
 pub use quota::{LeaseQuota, Quotas};
-pub use record::{ORPHAN, Record, State};
+pub use record::{FAILING, ORPHAN, Record, State};
 
 /// How long an intent may stand before it is taken for abandoned: longer than any request runs.
 pub const INTENT_LIFE: Duration = Duration::from_secs(300);

@@ -134,7 +134,7 @@ pub(crate) fn pending_key(instance: &str, id: &LeaseId) -> Key {
 }
 
 /// Where the leases whose revocation fails are named, by mount.
-pub(crate) const FAILING: &str = "sys/lease/failing/";
+pub const FAILING: &str = "sys/lease/failing/";
 
 pub(crate) fn failing_prefix(mount: &str) -> String {
     format!("{FAILING}{mount}/")

@@ -140,6 +140,13 @@ impl Entry {
             max_ttl,
             clear_request_keys: self.config.audit_non_hmac_request_keys.clone().into(),
             clear_response_keys: self.config.audit_non_hmac_response_keys.clone().into(),
+            passed_headers: lower(&self.config.passthrough_request_headers),
+            reply_headers: lower(&self.config.allowed_response_headers),
         }
     }
+}
+
+/// Names of headers as they are compared.
+fn lower(names: &[String]) -> std::sync::Arc<[String]> {
+    names.iter().map(|name| name.trim().to_ascii_lowercase()).collect()
 }

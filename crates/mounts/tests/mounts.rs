@@ -278,3 +278,18 @@ async fn versions_that_there_are_not_are_refused() {
     mounts.enable(MountClass::Secret, new("e", "generic")).await.unwrap();
     assert_eq!(mounts.exactly("e").unwrap().entry.kind, "kv");
 }
+
+#[tokio::test]
+async fn headers_are_let_through_however_they_are_written() {
+    let store: Arc<dyn Store> = Memory::new();
+    let mounts = load(&store, KINDS).await;
+    let config = mounts::Config {
+        passthrough_request_headers: vec![" X-Team".to_owned()],
+        allowed_response_headers: vec!["Location".to_owned()],
+        ..mounts::Config::default()
+    };
+    mounts.enable(MountClass::Secret, NewMount { config, ..new("kv", "kv") }).await.unwrap();
+    let info = Arc::clone(&mounts.exactly("kv").unwrap().info);
+    assert!(info.lets_in("x-team") && info.lets_in("if-none-match") && !info.lets_in("location"));
+    assert!(info.lets_out("location") && info.lets_out("etag") && !info.lets_out("x-team"));
+}

@@ -29,6 +29,8 @@ fn mount(name: &str) -> MountInfo {
         max_ttl: seconds(60),
         clear_request_keys: Arc::default(),
         clear_response_keys: Arc::default(),
+        passed_headers: Arc::default(),
+        reply_headers: Arc::default(),
     }
 }
 

@@ -5,9 +5,9 @@ use engine::{Data, Done};
 use gate::Error;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use storage::{Scan, Store};
 
 use super::{Cx, Routes, System, Verb, running};
+use crate::census::count;
 
 pub(super) fn routes(routes: Routes<System>) -> Routes<System> {
     routes
@@ -20,28 +20,13 @@ pub(super) fn routes(routes: Routes<System>) -> Routes<System> {
         .on(Verb::Read, "internal/counters/activity/monthly", "Nothing: clients are not counted.", activity)
 }
 
-/// Counts the entries right below a prefix, a page at a time.
-async fn count(cx: &Cx<System>, prefix: &str) -> Result<u64, Error> {
-    let running = running(cx)?;
-    let (mut count, mut after) = (0, None);
-    loop {
-        let scan = Scan { prefix: prefix.to_owned(), after, limit: 1000, values: false };
-        let page = running.barrier.scan(&scan).await?;
-        count += page.entries.len() as u64;
-        after = page.entries.last().map(|(key, _)| key.as_str().to_owned());
-        if !page.more {
-            return Ok(count);
-        }
-    }
-}
-
 async fn tokens(cx: Cx<System>, (): ()) -> Result<Data<Value>, Error> {
-    let total = count(&cx, tokens::ACCESSORS).await?;
+    let total = count(&*running(&cx)?.barrier, tokens::ACCESSORS).await?;
     Ok(Data(json!({ "counters": { "service_tokens": { "total": total } } })))
 }
 
 async fn entities(cx: Cx<System>, (): ()) -> Result<Data<Value>, Error> {
-    let total = count(&cx, identity::entity_key("").as_str()).await?;
+    let total = count(&*running(&cx)?.barrier, identity::entity_key("").as_str()).await?;
     Ok(Data(json!({ "counters": { "entities": { "total": total } } })))
 }
 

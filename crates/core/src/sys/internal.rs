@@ -23,6 +23,46 @@ pub(super) fn routes(routes: Routes<System>) -> Routes<System> {
         .open()
         .on(Verb::Read, "internal/ui/version", "Show the version.", version)
         .on(Verb::Read, "internal/ui/resultant-acl", "Show all rights of the caller.", resultant)
+        .on(Verb::Read, "internal/inspect/router/{tag}", "Show how the router knows its mounts.", inspect_router)
+        .sudo()
+}
+
+/// A mount as the router holds it.
+#[derive(Serialize)]
+struct Routed {
+    accessor: String,
+    mount_namespace: &'static str,
+    mount_path: String,
+    mount_type: String,
+    storage_prefix: String,
+    tainted: bool,
+    uuid: String,
+}
+
+/// The mounts in the order of what the tag names. They are found by path, id or accessor, and store below their prefix.
+async fn inspect_router(cx: Cx<System>, tag: String) -> Result<Data<BTreeMap<String, Vec<Routed>>>, Error> {
+    let running = running(&cx)?;
+    let classes = [MountClass::Auth, MountClass::Secret];
+    let mut routed: Vec<_> = classes.into_iter().flat_map(|class| running.mounts.list(class).into_values()).collect();
+    routed.extend(running.mounts.leaving());
+    match tag.as_str() {
+        "root" => routed.sort_by_key(|mounted| Arc::clone(&mounted.info.path)),
+        "uuid" => routed.sort_by_key(|mounted| Arc::clone(&mounted.info.uuid)),
+        "accessor" => routed.sort_by_key(|mounted| Arc::clone(&mounted.info.accessor)),
+        "storage" => routed.sort_by_key(|mounted| Arc::clone(&mounted.prefix)),
+        _ => return Err(Error::invalid("tag: use root, uuid, accessor or storage")),
+    }
+    routed.dedup_by_key(|mounted| Arc::clone(&mounted.info.uuid));
+    let shown = routed.iter().map(|mounted| Routed {
+        accessor: mounted.entry.accessor.clone(),
+        mount_namespace: "",
+        mount_path: mounts::shown_path(mounted),
+        mount_type: mounted.entry.kind.clone(),
+        storage_prefix: mounted.prefix.to_string(),
+        tainted: mounted.entry.tainted,
+        uuid: mounted.entry.uuid.clone(),
+    });
+    Ok(Data(BTreeMap::from([(tag, shown.collect())])))
 }
 
 #[derive(Serialize)]

@@ -42,6 +42,15 @@ pub(super) fn routes(routes: Routes<System>) -> Routes<System> {
         .on(Verb::Write, "renew/{id...}", "Extend a lease.", renew_at)
         .on(Verb::Write, "revoke", "Revoke a lease.", revoke)
         .on(Verb::Write, "revoke/{id...}", "Revoke a lease.", revoke_at)
+        .on(Verb::Write, "revoke-prefix/{prefix...}", "Revoke all leases and tokens below a path.", revoke_prefix)
+        .sudo()
+        .on(
+            Verb::Write,
+            "revoke-force/{prefix...}",
+            "Forget all leases below a path, leaving orphan records.",
+            revoke_force,
+        )
+        .sudo()
 }
 
 #[derive(Debug, Default, Deserialize)]

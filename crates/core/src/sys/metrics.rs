@@ -5,7 +5,10 @@ use gate::Error;
 use serde::Deserialize;
 
 use super::{Cx, Routes, System, Verb, running};
-use crate::{metrics::Gauged, running::Running};
+use crate::{
+    metrics::{Amount, Gauged, Named},
+    running::Running,
+};
 
 pub(super) fn routes(routes: Routes<System>) -> Routes<System> {
     routes.on(Verb::Read, "metrics", "Show what the server counts.", read)
@@ -20,14 +23,16 @@ struct Wanted {
 async fn read(cx: Cx<System>, (): (), wanted: Wanted) -> Result<Answer, Error> {
     let running = running(&cx)?;
     let gauges = gauges(&running);
+    let named = named(&running).await?;
     match wanted.format.as_deref().unwrap_or_default() {
         "" => {
-            let json = serde_json::to_vec(&running.metrics.json(&gauges, cx.now()));
+            let json = serde_json::to_vec(&running.metrics.json(&gauges, &named, cx.now()));
             let json = json.map_err(|_| Error::internal("the metrics cannot be written"))?;
             Ok(Answer { body: Body::Bare(json.into()), ..Answer::default() })
         }
         "prometheus" => {
-            let text = running.metrics.text(&gauges).map_err(|_| Error::internal("the metrics cannot be written"))?;
+            let text =
+                running.metrics.text(&gauges, &named).map_err(|_| Error::internal("the metrics cannot be written"))?;
             let content_type = "text/plain; version=0.0.4";
             Ok(Answer { body: Body::Raw { content_type, bytes: text.into() }, ..Answer::default() })
         }
@@ -53,4 +58,28 @@ fn gauges(running: &Running) -> Vec<Gauged> {
     gauges.push(("mounts_secret".to_owned(), "Secrets engines that are mounted", mounts(MountClass::Secret)));
     gauges.push(("mounts_auth".to_owned(), "Auth methods that are mounted", mounts(MountClass::Auth)));
     gauges
+}
+
+/// What Vault has a name for.
+async fn named(running: &Running) -> Result<Vec<Named>, Error> {
+    let numbers = running.census.numbers(&*running.barrier, &running.clock).await?;
+    let mounts = |class, labels| Named {
+        name: "vault.core.mount_table.num_entries",
+        help: "Mounts by class",
+        labels,
+        amount: Amount::Now(running.mounts.list(class).len() as u64),
+    };
+    let mut named = vec![
+        Named::now("vault.core.active", "Whether the node serves", 1),
+        Named::now("vault.core.unsealed", "Whether the server is unsealed", 1),
+        Named::now("vault.core.in_flight_requests", "Requests that are under way", running.in_flight.count() as u64),
+        mounts(MountClass::Auth, &[("type", "auth"), ("local", "false")]),
+        mounts(MountClass::Secret, &[("type", "logical"), ("local", "false")]),
+        Named::now("vault.expire.num_leases", "Leases and tokens that end by themselves", numbers.leases),
+        Named::now("vault.expire.num_irrevocable_leases", "Leases whose revocation fails", numbers.failing),
+        Named::now("vault.token.count", "Service tokens", numbers.tokens),
+        Named::now("vault.identity.num_entities", "Entities", numbers.entities),
+    ];
+    named.extend(running.metrics.named());
+    Ok(named)
 }

@@ -387,6 +387,9 @@ async fn write_auth(cx: Cx<System>, path: String, input: MountInput) -> Result<D
 }
 
 async fn enable(cx: &Cx<System>, class: MountClass, path: &str, mut input: MountInput) -> Result<Done, Error> {
+    if path.trim_matches('/').is_empty() {
+        return Err(Error::Unsupported);
+    }
     let kind =
         if input.kind.is_empty() { std::mem::take(&mut input.plugin_name) } else { std::mem::take(&mut input.kind) };
     if kind.is_empty() {
@@ -452,8 +455,11 @@ async fn delete_auth(cx: Cx<System>, path: String) -> Result<Answer, Error> {
     disable(&cx, &format!("auth/{path}")).await
 }
 
-/// Nothing mounted there is success too: the answer does not tell what exists.
+/// Nothing mounted there is success too: the answer does not tell what exists. The listing itself cannot be deleted.
 async fn disable(cx: &Cx<System>, path: &str) -> Result<Answer, Error> {
+    if matches!(path.trim_matches('/'), "" | "auth") {
+        return Err(Error::Unsupported);
+    }
     let running = running(cx)?;
     if running.unmount(path).await? {
         running.move_limits(&format!("{}/", path.trim_matches('/')), None).await?;

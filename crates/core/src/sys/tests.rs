@@ -49,6 +49,8 @@ fn every_route_and_each_of_its_fields_is_in_the_document() {
         max_ttl: std::time::Duration::ZERO,
         clear_request_keys: std::sync::Arc::new([]),
         clear_response_keys: std::sync::Arc::new([]),
+        passed_headers: std::sync::Arc::default(),
+        reply_headers: std::sync::Arc::default(),
     };
     let (mount, mut document) = (Mount::new(&info, false), Document::new());
     let routes: Vec<_> = table().into_iter().chain(Bare::routes()).collect();
@@ -169,6 +171,14 @@ Every metric is there from the start.
 | `strongroom_mounts_secret`, `strongroom_mounts_auth` | Mounts. |
 | `strongroom_audit_devices`, `strongroom_audit_devices_healthy` | Audit devices, and those that take entries. |
 | `strongroom_storage_commits`, `_syncs`, `_bytes`, `_conflicts` | Counted by the embedded store since it was opened. |
+
+What means the same in Vault has Vault's name too, in both forms, so that dashboards and alerts work: `vault.core.unsealed`,
+`vault.core.active`, `vault.core.in_flight_requests`, `vault.core.mount_table.num_entries`, `vault.core.handle_request` and
+`vault.core.handle_login_request` (number and sum of milliseconds, no quantiles), `vault.token.count`, `vault.token.creation`,
+`vault.expire.num_leases`, `vault.expire.num_irrevocable_leases`, `vault.identity.num_entities`, `vault.audit.log_request_failure`,
+`vault.audit.log_response_failure`, `vault.quota.rate_limit.violation`, `vault.quota.lease_count.violation`. Tokens, leases and entities lie on
+disk; they are counted when the metrics are read, for at most a fiftieth of the time, so with very many of them the numbers are some
+minutes old.
 
 ## The log
 

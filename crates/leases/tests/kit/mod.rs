@@ -33,6 +33,8 @@ pub fn mount(path: &str) -> Arc<MountInfo> {
         max_ttl: seconds(7200),
         clear_request_keys: Arc::default(),
         clear_response_keys: Arc::default(),
+        passed_headers: Arc::default(),
+        reply_headers: Arc::default(),
     })
 }
 

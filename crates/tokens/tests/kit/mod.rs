@@ -27,6 +27,8 @@ pub fn mount(path: &str, max: u64) -> MountInfo {
         max_ttl: seconds(max),
         clear_request_keys: Arc::default(),
         clear_response_keys: Arc::default(),
+        passed_headers: Arc::default(),
+        reply_headers: Arc::default(),
     }
 }
 

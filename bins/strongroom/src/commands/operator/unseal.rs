@@ -4,6 +4,7 @@ use crate::{
     commands::status,
     failure::{Failure, Outcome},
     input,
+    output::json::Json,
     session::Session,
 };
 
@@ -45,7 +46,12 @@ impl Unseal {
         }
         let answer = session.write("unsealing", "sys/unseal", body).await?;
         match answer {
-            Some(answer) => status::show(session, &answer).await,
+            Some(answer) => {
+                for warning in answer.at("warnings").map(Json::items).unwrap_or_default() {
+                    session.terminal.warn(warning.text().unwrap_or_default());
+                }
+                status::show(session, &answer).await
+            }
             None => Err(Failure::local("Error unsealing: the reply is empty")),
         }
     }

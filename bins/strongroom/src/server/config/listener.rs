@@ -23,10 +23,8 @@ const REFUSED: &[(&str, &str)] = &[
 const IGNORED: &[&str] = &[
     "cluster_address",
     "disable_replication_status_endpoints",
-    "http_write_timeout",
     "inflight_requests_logging",
     "profiling",
-    "require_request_header",
     "role",
     "telemetry",
     "tls_prefer_server_cipher_suites",
@@ -174,6 +172,8 @@ fn limits(body: &mut Section, config: &mut ListenerConfig) -> Result<(), String>
         *time = body.duration(key)?.filter(|given| *given > Duration::ZERO).unwrap_or(*time);
     }
     config.read_timeout = body.duration("http_read_timeout")?.unwrap_or(config.read_timeout);
+    config.write_timeout = body.duration("http_write_timeout")?.unwrap_or(config.write_timeout);
+    config.require_request_header = body.flag("require_request_header")?.unwrap_or(false);
     let json = &mut config.json;
     let sizes = [
         ("max_request_size", &mut config.max_request_size),

@@ -98,6 +98,8 @@ fn a_listener_has_all_its_limits() {
            http_read_timeout = 7
            http_read_header_timeout = "8s"
            http_idle_timeout = "9s"
+           http_write_timeout = 45
+           require_request_header = true
            max_json_depth = 11
            max_json_string_value_length = 12
            max_json_object_entry_count = "13"
@@ -112,6 +114,7 @@ fn a_listener_has_all_its_limits() {
     assert_eq!(config.read_timeout, Duration::from_secs(7));
     assert_eq!(config.header_read_timeout, Duration::from_secs(8));
     assert_eq!(config.idle_timeout, Duration::from_secs(9));
+    assert_eq!((config.write_timeout, config.require_request_header), (Duration::from_secs(45), true));
     let json = config.json;
     assert_eq!((json.depth, json.string_length, json.object_entries, json.array_elements), (11, 12, 13, 14));
 
