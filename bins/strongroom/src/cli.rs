@@ -127,6 +127,11 @@ pub(crate) struct Globals {
     #[arg(long, global = true, hide_short_help = true, value_name = "NAME=VALUE")]
     header: Vec<String>,
 
+    /// A code for a login that needs a second factor, as METHOD:CODE with the method's id or name; may be repeated
+    /// [env: STRONGROOM_MFA, VAULT_MFA]
+    #[arg(long, global = true, hide_short_help = true, value_name = "METHOD:CODE")]
+    mfa: Vec<String>,
+
     /// Never ask on the terminal
     #[arg(long, global = true, hide_short_help = true)]
     pub(crate) non_interactive: bool,
@@ -168,6 +173,9 @@ impl Globals {
                 .ok_or_else(|| Failure::local(format!("invalid header {header:?}: use -header=NAME=VALUE")))?;
             config.headers.push((name.to_owned(), value.to_owned()));
         }
+        let from_env = || env("STRONGROOM_MFA").or_else(|| env("VAULT_MFA")).into_iter().collect();
+        let codes: Vec<String> = if self.mfa.is_empty() { from_env() } else { self.mfa.clone() };
+        config.headers.extend(codes.into_iter().map(|code| ("X-Vault-MFA".to_owned(), code)));
         Ok(config)
     }
 }

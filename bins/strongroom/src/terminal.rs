@@ -155,6 +155,11 @@ impl Terminal {
         matches!(self.format, Format::Table)
     }
 
+    /// Whether there is a person who could be asked.
+    pub(crate) fn can_ask(&self) -> bool {
+        !self.non_interactive && std::io::stdin().is_terminal()
+    }
+
     /// Asks for a secret without showing it.
     pub(crate) fn ask_secret(&self, what: &str, remedy: &str) -> Result<SecretString, Failure> {
         if self.non_interactive {
@@ -168,7 +173,7 @@ impl Terminal {
 
     /// Asks a question that is no secret, of a person at a terminal; gives the answer without blanks around it.
     pub(crate) fn ask(&self, question: &str, remedy: &str) -> Result<String, Failure> {
-        if self.non_interactive || !std::io::stdin().is_terminal() {
+        if !self.can_ask() {
             return Err(Failure::local(format!("there is nobody to ask: {remedy}")));
         }
         let failed = |error: std::io::Error| Failure::local(format!("cannot ask: {error}; {remedy}"));

@@ -66,9 +66,9 @@ pub struct Auth {
     /// Whether the token has no parent.
     #[serde(default)]
     pub orphan: bool,
-    /// Always null: there is no login MFA yet.
+    /// What is still to be shown before there is a token.
     #[serde(default)]
-    pub mfa_requirement: Option<()>,
+    pub mfa_requirement: Option<MfaRequirement>,
     /// How often the token may be used; 0 is without limit.
     #[serde(default)]
     pub num_uses: u64,
@@ -81,6 +81,37 @@ impl std::fmt::Debug for Auth {
             .field("policies", &self.policies)
             .finish_non_exhaustive()
     }
+}
+
+/// What a login has to show besides: one of the methods of each constraint, at `sys/mfa/validate`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MfaRequirement {
+    /// Names the login that waits.
+    pub mfa_request_id: String,
+    /// By the name of the enforcement.
+    pub mfa_constraints: BTreeMap<String, MfaConstraint>,
+}
+
+/// The methods of which one is enough.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MfaConstraint {
+    /// The methods.
+    pub any: Vec<MfaMethod>,
+}
+
+/// A method that a login may show something by.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MfaMethod {
+    /// Its kind, such as `totp`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Its id.
+    pub id: String,
+    /// Whether a code is typed in.
+    pub uses_passcode: bool,
+    /// Its name, if it has one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
 }
 
 /// Where a wrapped reply can be fetched, once.

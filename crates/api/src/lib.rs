@@ -7,7 +7,7 @@ mod envelope;
 mod lenient;
 mod path;
 
-pub use envelope::{Auth, Envelope, Errors, WrapInfo};
+pub use envelope::{Auth, Envelope, Errors, MfaConstraint, MfaMethod, MfaRequirement, WrapInfo};
 pub use lenient::{CommaList, Count, Flag, Pairs, Ttl, parse_duration};
 pub use path::{InvalidPath, Name, ReqPath};
 

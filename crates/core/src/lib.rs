@@ -16,6 +16,7 @@ mod host;
 mod in_flight;
 mod limits;
 mod live;
+mod login;
 mod logs;
 mod metrics;
 mod openapi;

@@ -4,7 +4,6 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use gate::{Admitted, Answer, Body, Error, Facts, Refused, Request};
-use identity::{Directory, Seen};
 use storage::Tx;
 
 use crate::{
@@ -94,6 +93,7 @@ impl Running {
         };
         let ended = answer.ends.take();
         let (lease, login) = (answer.lease.take(), answer.login.take());
+        let wrap_ttl = facts.request().wrap_ttl.or(answer.wrap_ttl);
         let mut success = success(facts, answer);
         // What few requests need is kept out of the memory that all of them take.
         if let Some(lease) = lease {
@@ -102,7 +102,7 @@ impl Running {
         if let Some(login) = login {
             Box::pin(self.login(facts, tx, login, &mut success)).await?;
         }
-        if let Some(ttl) = facts.request().wrap_ttl {
+        if let Some(ttl) = wrap_ttl {
             success = Box::pin(wrapping::wrap(self, facts, tx, ttl, success)).await?;
         }
         let waiter = ended.map(|token| self.ending(token));
@@ -141,30 +141,6 @@ impl Running {
         success.renewable = granted.renewable;
         success.lease_duration = granted.duration.as_secs();
         success.warnings.extend(granted.warnings);
-        Ok(())
-    }
-
-    /// The token that an answer asks for becomes part of the commit.
-    async fn login(&self, facts: &Facts, tx: &Tx, login: gate::Login, success: &mut Success) -> Result<(), Error> {
-        let mount = facts.mount().ok_or_else(|| Error::internal("a login came without a mount"))?;
-        let directory = Directory::new(tx, self.clock.now());
-        let entity = match login.alias.as_str() {
-            "" => None,
-            name => {
-                let (accessor, metadata, groups) = (&mount.accessor, &login.metadata, &login.groups);
-                Some(directory.login(Seen { accessor, name, metadata, groups }).await?)
-            }
-        };
-        let (mut new, warnings) = self.tokens.for_login(mount, facts.request().path.as_str(), login)?;
-        let mut identity_policies = Arc::default();
-        if let Some(entity) = entity {
-            identity_policies = directory.standing_of(&entity).await?.policies;
-            new.entity_id = entity.id;
-        }
-        let mut issued = self.tokens.issue(tx, new).await?;
-        issued.identity_policies = identity_policies;
-        success.auth = Some(Box::new(self.tokens.auth(&issued)));
-        success.warnings.extend(warnings);
         Ok(())
     }
 }

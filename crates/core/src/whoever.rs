@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock, Weak};
 
-use gate::MountInfo;
+use gate::{MountClass, MountInfo};
 
 use crate::running::Running;
 
@@ -28,5 +28,10 @@ impl engine_identity::Program for Identifying {
 
     fn address(&self) -> String {
         self.running().map(|running| running.settings.address.clone()).unwrap_or_default()
+    }
+
+    fn login_kinds(&self) -> Vec<&'static str> {
+        let kinds = self.running().map(|running| running.mounts.kinds()).unwrap_or_default();
+        kinds.iter().filter(|kind| kind.class == MountClass::Auth).map(|kind| kind.name).collect()
     }
 }

@@ -41,7 +41,9 @@ pub(crate) async fn wrap(
     let endless = matches!(success.content, Content::Stream(_));
     let failed = success.status.is_some_and(|status| status >= 400);
     let own = facts.request().path.as_str().starts_with("sys/wrapping/lookup");
-    if nothing || endless || failed || own {
+    // What a login still needs is no secret, and is needed at once.
+    let waits = success.auth.as_ref().is_some_and(|auth| auth.mfa_requirement.is_some());
+    if nothing || endless || failed || own || waits {
         return Ok(success);
     }
     let wrapped_accessor =

@@ -13,6 +13,7 @@ pub mod hash;
 pub mod hmac;
 pub mod jws;
 pub mod kdf;
+pub mod otp;
 pub mod password;
 pub mod random;
 pub mod shamir;

@@ -36,6 +36,8 @@ pub struct Answer {
     pub ends: Option<crate::TokenId>,
     /// Headers of the reply.
     pub headers: Vec<(&'static str, String)>,
+    /// For how long the reply shall be wrapped, where the request does not say it but one before it did.
+    pub wrap_ttl: Option<Duration>,
 }
 
 /// The data of an answer.

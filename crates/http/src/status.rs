@@ -289,6 +289,7 @@ fn denied(refusal: &Refusal) -> String {
         Refusal::MissingToken => {
             listed(&["permission denied", "missing client token: send it in the X-Vault-Token header"])
         }
+        Refusal::Other(text) if text.starts_with("login MFA") => listed(&[text]),
         Refusal::Other(text) if SPOKEN.contains(&text.as_str()) || text.starts_with("preflight") => text.clone(),
         _ => listed(&["permission denied"]),
     }

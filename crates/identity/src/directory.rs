@@ -81,7 +81,7 @@ impl<'t> Directory<'t> {
         Ok((found, more))
     }
 
-    async fn page<T: serde::de::DeserializeOwned>(
+    pub(crate) async fn page<T: serde::de::DeserializeOwned>(
         &self,
         prefix: &str,
         after: Option<&str>,

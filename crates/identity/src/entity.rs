@@ -189,6 +189,7 @@ impl Directory<'_> {
             self.drop_alias(accessor, alias);
         }
         self.drop_memberships(&entity);
+        self.drop_mfa(id).await?;
         for part in &entity.merged {
             self.tx.delete(keys::merged(part));
         }

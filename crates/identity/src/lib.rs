@@ -19,6 +19,7 @@
 //! sys/identity/group-alias-id/<alias id>            the id of the group
 //! sys/identity/member/<group id>/<entity id>        a direct member; how it became one
 //! sys/identity/groups-changed                       written with every change of a group
+//! sys/identity/mfa/…                                see [`mfa`]
 //! ```
 
 mod alias;
@@ -29,6 +30,7 @@ mod group;
 mod keys;
 mod login;
 mod merge;
+pub mod mfa;
 mod names;
 mod standing;
 

@@ -94,6 +94,7 @@ impl Directory<'_> {
             to.groups.insert(group.clone());
             self.tx.put_json(keys::member(group, &to.id), &"")?;
         }
+        self.hand_on_mfa(&part.id, &to.id).await?;
         self.drop_merged(part);
         let former = std::mem::take(&mut part.merged);
         for id in former.into_iter().chain([part.id.clone()]) {

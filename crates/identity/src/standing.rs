@@ -11,7 +11,7 @@ use policy::{Subject, SubjectAlias, SubjectGroup};
 use quick_cache::sync::Cache;
 use storage::{Key, Revision, Store, Tx};
 
-use crate::{Directory, Entity, Group, keys};
+use crate::{Directory, Entity, Group, keys, mfa::Enforcements};
 
 /// The identities of the server, as requests ask for them.
 ///
@@ -21,6 +21,7 @@ pub struct Identities {
     store: Arc<dyn Store>,
     clock: Clock,
     known: Cache<Arc<str>, Arc<Standing>>,
+    enforcements: Enforcements,
 }
 
 /// An entity at one moment: what its records say, put together.
@@ -65,7 +66,12 @@ const KNOWN: usize = 8192;
 impl Identities {
     /// The identities in `store`.
     pub fn new(store: Arc<dyn Store>, clock: Clock) -> Self {
-        Self { store, clock, known: Cache::new(KNOWN) }
+        Self { store, clock, known: Cache::new(KNOWN), enforcements: Enforcements::default() }
+    }
+
+    /// Which logins need a second factor.
+    pub fn enforcements(&self) -> &Enforcements {
+        &self.enforcements
     }
 
     /// What the holder of a token of this entity may do now. Refused if the entity is disabled or gone.

@@ -7,6 +7,7 @@ mod entity;
 mod group;
 mod group_alias;
 mod lookup;
+mod mfa;
 mod oidc;
 mod provider;
 mod shown;
@@ -29,6 +30,9 @@ pub trait Program: Send + Sync + 'static {
 
     /// Where clients reach the server, such as `https://vault.example.com:8200`.
     fn address(&self) -> String;
+
+    /// The kinds of auth methods through which somebody logs in.
+    fn login_kinds(&self) -> Vec<&'static str>;
 }
 
 /// The engine at `identity/`.
@@ -56,6 +60,7 @@ impl Engine for Identity {
         let routes = group::routes(routes);
         let routes = group_alias::routes(routes);
         let routes = lookup::routes(routes);
+        let routes = mfa::routes(routes);
         let routes = oidc::routes(routes);
         provider::routes(routes)
     }

@@ -28,6 +28,10 @@ impl Program for Nowhere {
     fn address(&self) -> String {
         "https://vault.example".to_owned()
     }
+
+    fn login_kinds(&self) -> Vec<&'static str> {
+        Vec::new()
+    }
 }
 
 fn open(opening: Opening) -> Arc<dyn Backend> {

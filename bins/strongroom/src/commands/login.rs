@@ -15,7 +15,8 @@ use crate::{
 /// Log in and keep the token for the commands that follow
 ///
 /// Without -method, a token is asked for, checked and kept. With another method, the data that it needs is given as
-/// NAME=VALUE (NAME=@FILE and NAME=- keep it off the command line); a password that a method needs is asked for.
+/// NAME=VALUE (NAME=@FILE and NAME=- keep it off the command line); a password that a method needs is asked for, and so is
+/// the code of a second factor, unless -mfa gives it.
 /// The token is kept in ~/.vault-token, which only its owner can read.
 #[derive(clap::Args)]
 #[command(after_help = "EXAMPLES:
@@ -57,10 +58,14 @@ impl Login {
     pub(crate) async fn run(self, session: &Session) -> Outcome {
         let answer =
             if self.method == "token" { self.with_token(session).await? } else { self.with_method(session).await? };
+        let answer = second_factor(session, answer).await?;
         let Some(auth) = &answer.auth else {
             // Wrapped: the token is for whoever unwraps it.
             return session.terminal.answer(&answer);
         };
+        if let Some(wanted) = requirement(auth) {
+            return waits(session, &answer, wanted);
+        }
         let token = SecretString::new(auth.text_at("client_token").to_owned());
         let keep = !self.no_store && !self.token_only;
         if keep {
@@ -153,6 +158,70 @@ impl Login {
         }
         terminal.answer(answer)
     }
+}
+
+/// What the login still has to show, if anything.
+fn requirement(auth: &Json) -> Option<&Json> {
+    auth.get("mfa_requirement").filter(|wanted| !matches!(wanted, Json::Null))
+}
+
+/// The methods of which one is enough, by the name of what wants it.
+fn wanted_methods(wanted: &Json) -> Vec<(&str, &[Json])> {
+    let constraints = wanted.get("mfa_constraints").map(Json::entries).unwrap_or_default();
+    constraints.iter().map(|(name, constraint)| (name.as_str(), any_of(constraint))).collect()
+}
+
+fn any_of(constraint: &Json) -> &[Json] {
+    constraint.get("any").map(Json::items).unwrap_or_default()
+}
+
+/// Asks for the codes that the login needs besides, where there is somebody to ask, and finishes it with them.
+async fn second_factor(session: &Session, answer: Answer) -> Result<Answer, Failure> {
+    let Some(wanted) = answer.auth.as_ref().and_then(requirement) else { return Ok(answer) };
+    if !session.terminal.can_ask() {
+        return Ok(answer);
+    }
+    let mut payload = Map::new();
+    for (enforcement, methods) in wanted_methods(wanted) {
+        let known = methods.iter().any(|method| payload.contains_key(method.text_at("id")));
+        let Some(method) = methods.first().filter(|_| !known) else { continue };
+        let name = if method.text_at("name").is_empty() { method.text_at("id") } else { method.text_at("name") };
+        let what = format!("Code of the {} method {name:?} for {enforcement:?}", method.text_at("type"));
+        let code = session.terminal.ask_secret(&what, "give it as -mfa=METHOD:CODE")?;
+        // EXPOSE: the code goes into the request that finishes the login.
+        payload.insert(method.text_at("id").to_owned(), serde_json::json!([code.expose()]));
+    }
+    let body = serde_json::json!({ "mfa_request_id": wanted.text_at("mfa_request_id"), "mfa_payload": payload });
+    let client = session.client()?.without_token();
+    let reply = session.patiently(client.write("sys/mfa/validate", &body)).await;
+    let response =
+        reply.map_err(|error| Failure::Api { doing: "validating the code".to_owned(), error: Box::new(error) })?;
+    let finished = Answer::read(&response).map_err(Failure::Local)?;
+    finished.ok_or_else(|| Failure::local("Error validating the code: the reply is empty"))
+}
+
+/// Says how a login that waits is finished.
+fn waits(session: &Session, answer: &Answer, wanted: &Json) -> Outcome {
+    if !session.terminal.is_table() {
+        return session.terminal.answer(answer);
+    }
+    let id = wanted.text_at("mfa_request_id");
+    let mut rows = vec![vec!["mfa_request_id".to_owned(), id.to_owned()]];
+    let mut payload = Vec::new();
+    for (enforcement, methods) in wanted_methods(wanted) {
+        let ids: Vec<_> = methods.iter().map(|method| method.text_at("id")).collect();
+        rows.push(vec![format!("mfa_constraint_{enforcement}"), ids.join(", ")]);
+        payload.extend(ids.first().map(|id| format!("\"{id}\": [\"CODE\"]")));
+    }
+    session.terminal.warn(&format!(
+        "The login waits for a second factor, for five minutes. Finish it with\n\n    \
+         echo '{{\"mfa_request_id\": \"{id}\", \"mfa_payload\": {{{}}}}}' | {} write sys/mfa/validate -\n\n\
+         or log in again with -mfa=METHOD:CODE.\n",
+        payload.join(", "),
+        session.program.name(),
+    ));
+    session.terminal.table(&["Key", "Value"], &rows)?;
+    Ok(DONE)
 }
 
 /// Where the method logs in; asks for what it needs beside the given data.

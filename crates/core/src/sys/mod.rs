@@ -11,6 +11,7 @@ mod leases;
 mod locked_users;
 mod loggers;
 mod metrics;
+mod mfa;
 mod mounts;
 mod openapi;
 mod plugins;
@@ -83,6 +84,7 @@ impl Engine for System {
         let routes = rate_limits::routes(routes);
         let routes = locked_users::routes(routes);
         let routes = metrics::routes(routes);
+        let routes = mfa::routes(routes);
         rotation::routes(routes)
     }
 }
