@@ -198,6 +198,7 @@ impl Mounted {
             headers: Vec::new(),
             help: false,
             received: self.time.clock().now(),
+            inline: gate::Inline::None,
         })
     }
 

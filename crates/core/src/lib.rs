@@ -14,6 +14,7 @@ mod guests;
 mod help;
 mod host;
 mod in_flight;
+mod inline;
 mod limits;
 mod live;
 mod login;

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use api::{MfaConstraint, MfaMethod, MfaRequirement};
-use gate::{Error, Facts, MountInfo, Refusal, Request, TokenParams};
+use gate::{Error, Facts, Inline, MountInfo, Refusal, Request, TokenParams};
 use identity::{
     Directory, Entity, Seen,
     mfa::{Demand, LoginBy, Method, Rejected, Waiting},
@@ -12,7 +12,7 @@ use secret::{SecretString, Zeroize};
 use serde::{Deserialize, Serialize};
 use storage::Tx;
 
-use crate::{Success, running::Running};
+use crate::{Success, inline, running::Running};
 
 /// A login as it is kept while it waits. What comes back to the method at a renewal may be secret.
 #[derive(Serialize, Deserialize)]
@@ -79,26 +79,35 @@ impl Running {
         let by = LoginBy { accessor: &mount.accessor, kind: mount.kind };
         let demands = self.identities.enforcements().demands(&directory, entity.as_ref(), by).await?;
         let codes = if demands.is_empty() { Codes::new() } else { header_codes(facts.request())? };
+        let once = matches!(facts.request().inline, Inline::LogsIn);
         if !demands.is_empty() && codes.is_empty() {
+            if once {
+                return Err(refused(
+                    "a login that serves one request brings its code with it, in the header X-Vault-MFA",
+                ));
+            }
             return self.hold(facts, tx, mount, (login, entity), (demands, success)).await;
         }
         self.check_demands(&directory, entity.as_ref(), &demands, &codes).await?;
-        let (auth, warnings) = self.give(tx, mount, facts.request().path.as_str(), login, entity).await?;
+        let (auth, warnings) = self.give(tx, mount, (facts.request().path.as_str(), once), login, entity).await?;
         success.auth = Some(auth);
         success.warnings.extend(warnings);
         Ok(())
     }
 
-    /// Makes the token of a login.
-    pub(crate) async fn give(
+    /// Makes the token of a login at this path; whether it serves one request only.
+    async fn give(
         &self,
         tx: &Arc<Tx>,
         mount: &MountInfo,
-        path: &str,
+        (path, once): (&str, bool),
         login: gate::Login,
         entity: Option<Entity>,
     ) -> Result<(Box<api::Auth>, Vec<String>), Error> {
         let (mut new, warnings) = self.tokens.for_login(mount, path, login)?;
+        if once {
+            new = inline::for_one_request(new);
+        }
         let mut identity_policies = Arc::default();
         if let Some(entity) = entity {
             let directory = Directory::new(tx, self.clock.now());
@@ -177,7 +186,7 @@ impl Running {
         directory.finish_waiting(id, &waiting);
         let kept: Kept = serde_json::from_str(&waiting.login)
             .map_err(|_| Error::internal("a login that waits cannot be understood"))?;
-        let (auth, warnings) = self.give(tx, &mounted.info, &waiting.path, kept.login(), entity).await?;
+        let (auth, warnings) = self.give(tx, &mounted.info, (&waiting.path, false), kept.login(), entity).await?;
         let wrap = Some(Duration::from_secs(waiting.wrap)).filter(|ttl| !ttl.is_zero());
         Ok((auth, warnings, wrap))
     }

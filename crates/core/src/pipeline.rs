@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use gate::{Admitted, Answer, Body, Error, Facts, Refused, Request};
+use gate::{Admitted, Answer, Body, Error, Facts, Inline, Refused, Request};
 use storage::Tx;
 
 use crate::{
@@ -21,6 +21,9 @@ const TRIES: usize = 32;
 
 impl Running {
     pub(crate) async fn serve(self: &Arc<Self>, request: Arc<Request>) -> Reply {
+        if let Inline::Brings(login) = &request.inline {
+            return Box::pin(self.serve_inline(&request, login)).await;
+        }
         let (id, received) = (Arc::clone(&request.id), request.received);
         let of_tokens = tokens_route(request.path.as_str());
         let _guest = self.guests.enter();
@@ -36,12 +39,14 @@ impl Running {
         if let Some(token) = services.spent_token() {
             Box::pin(self.end_spent(token)).await;
         }
-        let made = outcome.as_ref().is_ok_and(|success| success.auth.is_some());
+        let made = outcome
+            .as_ref()
+            .is_ok_and(|success| success.auth.as_ref().is_some_and(|auth| !auth.client_token.is_empty()));
         self.metrics.request(outcome.is_ok(), made.then_some(of_tokens), clock::between(received, self.clock.now()));
         Reply { id, outcome, headers: services.limit_headers() }
     }
 
-    async fn admit(
+    pub(crate) async fn admit(
         self: &Arc<Self>,
         request: Arc<Request>,
         services: &Arc<RequestServices>,
@@ -57,7 +62,7 @@ impl Running {
     }
 
     /// Calls the engine and commits, again if another request was quicker.
-    async fn answer(
+    pub(crate) async fn answer(
         self: &Arc<Self>,
         admitted: Admitted,
         services: &Arc<RequestServices>,
@@ -124,6 +129,10 @@ impl Running {
         grant: gate::LeaseGrant,
         success: &mut Success,
     ) -> Result<(), Error> {
+        if matches!(facts.request().inline, Inline::LoggedIn) {
+            // The intent is given up with the request, and what it stands for revoked.
+            return Err(Error::invalid("requests with inline authentication cannot generate leases: log in for that"));
+        }
         let mount = facts.mount().ok_or_else(|| Error::internal("a lease was granted without a mount"))?;
         let caller = facts.caller();
         let batch = |caller: &&Arc<gate::Caller>| caller.accessor.is_empty();

@@ -350,6 +350,7 @@ impl Mounted {
             headers: self.headers.clone(),
             help: false,
             received: self.time.clock().now(),
+            inline: gate::Inline::None,
         })
     }
 

@@ -11,6 +11,7 @@ mod answer;
 mod backend;
 mod caller;
 mod error;
+mod inline;
 mod request;
 mod rooms;
 
@@ -19,6 +20,7 @@ pub use backend::{Attempt, Backend, Call, Endpoint, FieldType, LeaseCall, Matche
 pub use backend::{IntentSpec, Plan, RotationStatus, RotationTry, Services};
 pub use caller::{Caller, LeaseId, TokenId};
 pub use error::{Error, Refusal};
+pub use inline::{Inline, InlineLogin};
 pub use request::{MountClass, MountInfo, Namespace, Request, RequestId};
 pub use rooms::{
     Admitted, Authenticate, Authenticated, Authorise, Decision, Facts, Limit, Limited, Permitted, Record, Refused,

@@ -71,6 +71,8 @@ pub struct Request {
     pub help: bool,
     /// When it came in.
     pub received: Timestamp,
+    /// Whether it has to do with a login that serves one request.
+    pub inline: crate::Inline,
 }
 
 impl Request {

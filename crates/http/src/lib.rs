@@ -17,6 +17,7 @@ mod exchange;
 mod form;
 mod forwarded;
 mod id;
+mod inline;
 pub mod json;
 mod proxy_protocol;
 mod reply;

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use api::{ReqPath, Verb};
 use bytes::Bytes;
 use clock::Timestamp;
-use gate::{Error, Namespace, Request, RequestId};
+use gate::{Error, Inline, Namespace, Request, RequestId};
 use http::{
     HeaderMap, HeaderName, Method,
     header::{self, AUTHORIZATION},
@@ -17,7 +17,7 @@ use strongroom_core::{Bare, Misread};
 use crate::{
     ListenerConfig,
     config::OpenRoutes,
-    form, forwarded,
+    form, forwarded, inline,
     json::{self, Shape},
     status::Fault,
 };
@@ -43,6 +43,7 @@ pub(crate) struct Head {
     headers: Vec<(String, String)>,
     form: bool,
     open_routes: OpenRoutes,
+    inline: Inline,
 }
 
 impl Head {
@@ -76,10 +77,24 @@ impl Head {
         let namespace = namespace(&parts.headers)?;
         let wrap_ttl = wrap_ttl(&parts.headers)?;
         let remote = forwarded::source(peer, &parts.headers, config.forwarded_for.as_ref())?;
+        let inline = inline::login(&parts.headers, &namespace, &config.json)?.map_or(Inline::None, Inline::Brings);
         let headers = others(&parts.headers, bearer);
         let form = content_type.eq_ignore_ascii_case(FORM);
         let open_routes = config.open_routes;
-        Ok(Some(Self { verb, path, query, help, token, namespace, wrap_ttl, remote, headers, form, open_routes }))
+        Ok(Some(Self {
+            verb,
+            path,
+            query,
+            help,
+            token,
+            namespace,
+            wrap_ttl,
+            remote,
+            headers,
+            form,
+            open_routes,
+            inline,
+        }))
     }
 
     /// Joins the head with its body.
@@ -114,6 +129,7 @@ impl Head {
             headers: self.headers,
             help: self.help,
             received,
+            inline: self.inline,
         })))
     }
 }
@@ -212,7 +228,8 @@ fn wrap_ttl(headers: &HeaderMap) -> Result<Option<Duration>, Error> {
 fn others(headers: &HeaderMap, bearer: bool) -> Vec<(String, String)> {
     let mut others = Vec::new();
     for (name, value) in headers {
-        if OWN.contains(name) || OWN_NAMES.contains(&name.as_str()) || bearer && name == AUTHORIZATION {
+        let own = OWN.contains(name) || OWN_NAMES.contains(&name.as_str()) || name.as_str().starts_with(inline::PREFIX);
+        if own || bearer && name == AUTHORIZATION {
             continue;
         }
         let value = String::from_utf8_lossy(value.as_bytes()).into_owned();

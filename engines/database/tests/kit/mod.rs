@@ -123,6 +123,7 @@ impl Server {
             headers: Vec::new(),
             help: false,
             received: self.core.clock().now(),
+            inline: gate::Inline::None,
         };
         let (_, outcome) = self.core.handle(Arc::new(request)).await.into_parts();
         let success = outcome.map_err(|error| error.to_string())?;
