@@ -8,6 +8,7 @@ use client::Config;
 use crate::{
     argv,
     commands::{self, Command},
+    contexts::{Chosen, Context, Contexts},
     failure::Failure,
     session::{Session, env},
     terminal::Terminal,
@@ -83,6 +84,10 @@ pub(crate) struct Globals {
     #[arg(long, global = true, hide_short_help = true, value_name = "URL")]
     agent_address: Option<String>,
 
+    /// A kept server, by its name, instead of the current one [env: STRONGROOM_CONTEXT]
+    #[arg(long, global = true, hide_short_help = true, value_name = "NAME", conflicts_with_all = ["address", "agent_address"])]
+    context: Option<String>,
+
     /// A PEM file of the authorities to trust [env: STRONGROOM_CACERT, VAULT_CACERT]
     #[arg(long, global = true, hide_short_help = true, value_name = "FILE")]
     ca_cert: Option<PathBuf>,
@@ -150,9 +155,45 @@ pub(crate) struct Globals {
 }
 
 impl Globals {
-    /// The connection's settings: flags first, then the environment.
+    /// The context that is used: one that is asked for, else the current one if nothing else names a server.
+    pub(crate) fn context(&self) -> Result<Option<Chosen>, Failure> {
+        let variables = ["STRONGROOM_ADDR", "VAULT_ADDR", "STRONGROOM_AGENT_ADDR", "VAULT_AGENT_ADDR"];
+        let named = self.address.is_some()
+            || self.agent_address.is_some()
+            || variables.into_iter().any(|name| env(name).is_some());
+        match self.context.clone() {
+            Some(name) => Contexts::load()?.choose(Some(&name)),
+            None if named => Ok(None),
+            None => Contexts::load()?.choose(env("STRONGROOM_CONTEXT").as_deref()),
+        }
+    }
+
+    /// What the flags say of a server.
+    pub(crate) fn given_context(&self) -> Result<Context, Failure> {
+        let address =
+            self.address.clone().ok_or_else(|| Failure::local("-address is missing: give the server's URL"))?;
+        let absolute = |path: &Option<PathBuf>| path.as_ref().map(std::path::absolute).transpose();
+        let failed = |error: std::io::Error| Failure::local(format!("cannot make a path absolute: {error}"));
+        Ok(Context {
+            address,
+            namespace: self.namespace.clone(),
+            ca_cert: absolute(&self.ca_cert).map_err(failed)?,
+            ca_path: absolute(&self.ca_path).map_err(failed)?,
+            client_cert: absolute(&self.client_cert).map_err(failed)?,
+            client_key: absolute(&self.client_key).map_err(failed)?,
+            tls_server_name: self.tls_server_name.clone(),
+            tls_skip_verify: self.tls_skip_verify,
+        })
+    }
+
+    /// The connection's settings: flags first, then the environment, then the context.
     pub(crate) fn config(&self) -> Result<Config, Failure> {
-        let mut config = Config::from_env(env)?;
+        let mut config = match self.context()? {
+            // A context that is asked for wins over the environment's server.
+            Some(context) if self.context.is_some() => Config::from_env(|name| context.lookup_first(name))?,
+            Some(context) => Config::from_env(|name| context.lookup(name))?,
+            None => Config::from_env(env)?,
+        };
         if let Some(address) = self.agent_address.as_ref().or(self.address.as_ref()) {
             config.address.clone_from(address);
         }

@@ -4,6 +4,7 @@ mod apply;
 mod audit;
 mod auth;
 mod completion;
+mod context;
 mod delete;
 mod kv;
 mod lease;
@@ -70,6 +71,8 @@ pub(crate) enum Ask {
     #[command(subcommand)]
     Print(print::Print),
     PathHelp(path_help::PathHelp),
+    #[command(subcommand)]
+    Context(context::Context),
     Completion(completion::Completion),
     Version(version::Version),
 }
@@ -98,6 +101,7 @@ impl Ask {
             Self::Unwrap(command) => command.run(session).await,
             Self::Print(command) => command.run(session),
             Self::PathHelp(command) => command.run(session).await,
+            Self::Context(command) => command.run(session),
             Self::Completion(command) => command.run(session),
             Self::Version(command) => command.run(session),
         }

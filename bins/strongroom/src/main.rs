@@ -7,6 +7,7 @@
 mod argv;
 mod cli;
 mod commands;
+mod contexts;
 mod failure;
 mod input;
 mod output;

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     cli::{Globals, Program},
+    contexts::Context,
     failure::{DONE, Failure, Outcome},
     output::{Format, answer::Answer},
     terminal::Terminal,
@@ -153,8 +154,16 @@ impl Session {
         }
     }
 
-    /// The token file of `login`.
+    /// What the flags say of a server.
+    pub(crate) fn given_context(&self) -> Result<Context, Failure> {
+        self.globals.given_context()
+    }
+
+    /// The token file of `login`: that of the context, if one is used.
     pub(crate) fn token_file(&self) -> Result<PathBuf, Failure> {
+        if let Some(context) = self.globals.context()? {
+            return Ok(context.token_file());
+        }
         client::token_file(env)
             .ok_or_else(|| Failure::local("there is no home folder to keep the token in: set HOME, or use -no-store"))
     }

@@ -1,11 +1,10 @@
-use std::{io::Write as _, os::unix::fs::OpenOptionsExt, path::Path};
-
 use api::Verb;
-use secret::{SecretString, Zeroizing};
+use secret::SecretString;
 use serde_json::{Map, Value};
 
 use crate::{
     commands::clean,
+    contexts,
     failure::{DONE, Failure, Outcome},
     input,
     output::{Format, answer::Answer, json::Json},
@@ -17,7 +16,7 @@ use crate::{
 /// Without -method, a token is asked for, checked and kept. With another method, the data that it needs is given as
 /// NAME=VALUE (NAME=@FILE and NAME=- keep it off the command line); a password that a method needs is asked for, and so is
 /// the code of a second factor, unless -mfa gives it.
-/// The token is kept in ~/.vault-token, which only its owner can read.
+/// The token is kept in ~/.vault-token, or with the context that is used; only its owner can read it.
 #[derive(clap::Args)]
 #[command(after_help = "EXAMPLES:
     With a token, asked for without showing it:
@@ -70,7 +69,7 @@ impl Login {
         let keep = !self.no_store && !self.token_only;
         if keep {
             // EXPOSE: the token file is where the user wants it kept.
-            store(&session.token_file()?, token.expose())?;
+            contexts::replace(&session.token_file()?, token.expose())?;
         }
         self.report(session, &answer, keep)
     }
@@ -258,21 +257,4 @@ fn all_policies(looked_up: &Json) -> Json {
         }
     }
     Json::List(names)
-}
-
-/// Replaces the token file in one step; it is readable by its owner alone from its first moment.
-fn store(path: &Path, token: &str) -> Result<(), Failure> {
-    let failed =
-        |error: std::io::Error| Failure::local(format!("cannot keep the token in {}: {error}", path.display()));
-    let fresh = path.with_file_name(format!(".vault-token.{}", std::process::id()));
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true).mode(0o600);
-    let line = Zeroizing::new(token.to_owned());
-    let written = options.open(&fresh).and_then(|mut file| file.write_all(line.as_bytes()));
-    if let Err(error) = written.and_then(|()| std::fs::rename(&fresh, path)) {
-        // What remains of the attempt is of no use; the first error is the one to tell.
-        let _ = std::fs::remove_file(&fresh);
-        return Err(failed(error));
-    }
-    Ok(())
 }
