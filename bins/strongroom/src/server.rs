@@ -136,6 +136,7 @@ async fn core(
         logs: Some(tap),
         lockout: config.lockout.clone(),
         cache_bytes: config.cache_bytes,
+        first_requests: config.first_requests.clone(),
     };
     Core::new(store, Clock::system(), settings).await.map_err(|error| error.to_string())
 }

@@ -10,6 +10,7 @@ mod census;
 mod cluster;
 mod cubbyhole;
 mod dev;
+mod first_start;
 mod guests;
 mod help;
 mod host;
@@ -43,6 +44,7 @@ use storage::Store;
 
 pub use audit::Misread;
 pub use dev::DevStart;
+pub use first_start::{Body as FirstBody, FirstRequest};
 pub use gate::Frames;
 pub use live::Cors;
 pub use logs::{Level, Line, Logs};
@@ -85,6 +87,8 @@ pub struct Settings {
     pub lockout: lockout::Stanzas,
     /// How many bytes of decrypted entries are kept in memory.
     pub cache_bytes: u64,
+    /// What a server that is initialised with them is told, once.
+    pub first_requests: Vec<FirstRequest>,
 }
 
 /// Gives names with counts, as they are at the moment.

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use storage::{Key, Store, Tx};
 
-use crate::{Core, Reply, running::Running, status};
+use crate::{Core, Reply, first_start, running::Running, status};
 
 /// A request to a route that answers outside the pipeline.
 #[derive(Debug)]
@@ -264,6 +264,7 @@ impl Core {
         if let Some(root_key) = submitted {
             let opened = self.barrier().open(&root_key).await.map_err(barrier_error)?;
             let running = Running::start(self, Arc::clone(&opened)).await.inspect_err(|_| opened.close())?;
+            Box::pin(running.first_start()).await;
             self.running.store(Some(running));
             tracing::info!("unsealed");
         }
@@ -430,6 +431,7 @@ async fn first_root_token(barrier: &Sealed, root_key: &seal::RootKey, core: &Cor
     let tokens = tokens::Tokens::open(Arc::clone(&store), core.clock.clone(), leases).await?;
     let tx = Tx::new(store);
     let issued = tokens.issue_root(&tx).await?;
+    first_start::note(&tx, &core.settings.first_requests)?;
     tx.commit().await?;
     opened.close();
     Ok(issued.token)

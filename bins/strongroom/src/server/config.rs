@@ -2,8 +2,10 @@
 
 use std::{path::Path, path::PathBuf, time::Duration};
 
+use strongroom_core::FirstRequest;
 use strongroom_http::{Address, ListenerConfig};
 
+mod initialize;
 mod listener;
 mod section;
 #[cfg(test)]
@@ -29,6 +31,7 @@ pub(crate) struct Config {
     pub(crate) compatibility: String,
     pub(crate) allow_audit_log_prefixing: bool,
     pub(crate) api_addr: Option<String>,
+    pub(crate) first_requests: Vec<FirstRequest>,
 }
 
 /// Where data is kept.
@@ -94,10 +97,11 @@ impl Config {
             compatibility: COMPATIBILITY.to_owned(),
             allow_audit_log_prefixing: false,
             api_addr: None,
+            first_requests: Vec::new(),
         }
     }
 
-    /// Reads files, or all `*.hcl` and `*.json` files of folders; what a later one says wins, listeners add up.
+    /// Reads files, or all `*.hcl` and `*.json` files of folders; what a later one says wins, listeners and first requests add up.
     /// Gives warnings too.
     pub(crate) fn read(paths: &[PathBuf]) -> Result<(Self, Vec<String>), String> {
         let mut top = merged(paths)?.ok_or("the folder of the configuration holds no *.hcl and no *.json file")?;
@@ -158,6 +162,7 @@ impl Config {
             compatibility: top.text("compatibility_version")?.unwrap_or(base.compatibility),
             allow_audit_log_prefixing: top.flag("allow_audit_log_prefixing")?.unwrap_or(false),
             api_addr: top.text("api_addr")?.filter(|address| !address.is_empty()),
+            first_requests: initialize::first_requests(&mut top, warnings)?,
         };
         for key in IGNORED {
             top.pass_over(key);
@@ -191,7 +196,7 @@ fn merged(paths: &[PathBuf]) -> Result<Option<Section>, String> {
                 .map_err(|error| format!("cannot read the configuration {}: {error}", file.display()))?;
             let section = Section::top(&file, &text)?;
             match &mut top {
-                Some(top) => top.merge(section, "listener"),
+                Some(top) => top.merge(section, &["initialize", "listener"]),
                 None => top = Some(section),
             }
         }

@@ -73,6 +73,7 @@ impl Server {
             logs: None,
             lockout: Default::default(),
             cache_bytes: 1 << 20,
+            first_requests: Vec::new(),
         };
         let core = Core::new(store, clock, settings).await.unwrap();
         let mut config = ListenerConfig::new(SocketAddr::from(([127, 0, 0, 1], 0)));

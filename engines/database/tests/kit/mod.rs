@@ -195,6 +195,7 @@ async fn core(store: &Arc<dyn Store>, clock: Clock) -> Arc<Core> {
         address: String::new(),
         lockout: Default::default(),
         cache_bytes: 1 << 20,
+        first_requests: Vec::new(),
         storage_counters: None,
         databases: Vec::new(),
         sanitized: Default::default(),

@@ -46,8 +46,9 @@ impl Section {
     }
 
     /// Adds what a later file says: it replaces what was said under the same name, except for `adding_up`.
-    pub(super) fn merge(&mut self, later: Self, adding_up: &str) {
-        let replaced = |entry: &Entry| entry.key != adding_up && later.entries.iter().any(|one| one.key == entry.key);
+    pub(super) fn merge(&mut self, later: Self, adding_up: &[&str]) {
+        let adds = |entry: &Entry| adding_up.contains(&entry.key.as_str());
+        let replaced = |entry: &Entry| !adds(entry) && later.entries.iter().any(|one| one.key == entry.key);
         self.entries.retain(|entry| !replaced(entry));
         self.entries.extend(later.entries);
     }

@@ -308,3 +308,100 @@ fn lockouts_are_read_by_kind() {
     assert!(["1", "true", "T"].into_iter().all(user_lockout::is_true));
     assert!(!["", "0", "false", "yes"].into_iter().any(user_lockout::is_true));
 }
+
+#[test]
+fn first_requests_are_read_in_order_and_refer_to_their_secrets() {
+    let file = std::env::temp_dir().join(format!("strongroom-first-{}", std::process::id()));
+    std::fs::write(&file, "from-a-file\n").unwrap();
+    let text = format!(
+        r#"
+        storage "inmem" {{}}
+        listener "tcp" {{ tls_disable = true }}
+        initialize "audit" {{
+          request "log" {{
+            operation = "update"
+            path = "sys/audit/file"
+            data = {{ type = "file" options = {{ file_path = "discard" }} count = 3 on = true }}
+          }}
+        }}
+        initialize "people" {{
+          request "admin" {{
+            operation = "create"
+            path = "auth/userpass/users/admin"
+            allow_failure = true
+            data = {{
+              password = {{ eval_source = "file" eval_type = "string" path = "{}" }}
+              absent = {{ eval_source = "env" env_var = "STRONGROOM_NO_SUCH_VARIABLE" require_present = false }}
+              token_policies = ["a", "b"]
+            }}
+          }}
+          request "look" {{ operation = "read" path = "sys/mounts" }}
+        }}"#,
+        file.display()
+    );
+    let (config, warnings) = read(&text).unwrap();
+    assert_eq!(warnings, Vec::<String>::new());
+    let requests = &config.first_requests;
+    let names: Vec<_> = requests.iter().map(|request| (request.name.as_str(), request.verb)).collect();
+    assert_eq!(
+        names,
+        [("audit/log", api::Verb::Write), ("people/admin", api::Verb::Write), ("people/look", api::Verb::Read)]
+    );
+    assert!(requests[1].allow_failure && !requests[0].allow_failure);
+    let body = |at: usize| serde_json::from_slice::<serde_json::Value>(&(requests[at].body)().unwrap()).unwrap();
+    assert_eq!(
+        body(0),
+        serde_json::json!({ "type": "file", "options": { "file_path": "discard" }, "count": 3, "on": true })
+    );
+    assert_eq!(body(1), serde_json::json!({ "password": "from-a-file", "absent": null, "token_policies": ["a", "b"] }));
+    assert_eq!(body(2), serde_json::json!({}));
+    std::fs::remove_file(&file).unwrap();
+    assert!((requests[1].body)().unwrap_err().contains("cannot read"));
+}
+
+#[test]
+fn first_requests_that_cannot_be_made_are_told_with_their_place() {
+    let good = r#"operation = "update" path = "a""#;
+    for (block, text) in [
+        (r#"initialize "a" {}"#.to_owned(), "no request block"),
+        (
+            r#"initialize "1a" { request "b" { operation = "read" path = "a" } }"#.to_owned(),
+            "its name begins with a letter",
+        ),
+        (r#"initialize "a" { request "b" { path = "a" } }"#.to_owned(), "operation is missing"),
+        (r#"initialize "a" { request "b" { operation = "read" } }"#.to_owned(), "path is missing"),
+        (r#"initialize "a" { request "b" { operation = "renew" path = "a" } }"#.to_owned(), "operation: use"),
+        (format!(r#"initialize "a" {{ request "b" {{ {good} }} request "b" {{ {good} }} }}"#), "another request a/b"),
+        (
+            r#"initialize "a" { request "b" { operation = "update" path = "/sys/seal" } }"#.to_owned(),
+            "what key holders do",
+        ),
+        (format!(r#"initialize "a" {{ request "b" {{ {good} token = "x" }} }}"#), "a token of the server's own"),
+        (
+            format!(r#"initialize "a" {{ request "b" {{ {good} data = {{ password = "hidden" }} }} }}"#),
+            "a secret does not stand here",
+        ),
+        (
+            format!(r#"initialize "a" {{ request "b" {{ {good} data = {{ data = {{ token = "hidden" }} }} }} }}"#),
+            "a secret does not stand here",
+        ),
+        (
+            format!(r#"initialize "a" {{ request "b" {{ {good} data = {{ x = {{ eval_source = "response" }} }} }} }}"#),
+            "use env or file",
+        ),
+        (
+            format!(r#"initialize "a" {{ request "b" {{ {good} data = {{ x = {{ eval_source = "env" }} }} }} }}"#),
+            "needs env_var",
+        ),
+        (
+            format!(
+                r#"initialize "a" {{ request "b" {{ {good} data = {{ x = {{ eval_source = "env" env_var = "A" eval_type = "date" }} }} }} }}"#
+            ),
+            "eval_type: use",
+        ),
+    ] {
+        let config = format!("storage \"inmem\" {{}}\nlistener \"tcp\" {{ tls_disable = true }}\n{block}");
+        let error = read(&config).unwrap_err();
+        assert!(error.contains(text) && error.contains(":3") && !error.contains("hidden"), "{block}: {error}");
+    }
+}
