@@ -6,6 +6,7 @@ mod auth;
 mod completion;
 mod context;
 mod delete;
+mod inventory;
 mod kv;
 mod lease;
 mod list;

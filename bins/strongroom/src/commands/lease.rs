@@ -1,5 +1,6 @@
 //! Leases.
 
+mod list;
 mod lookup;
 mod renew;
 mod revoke;
@@ -16,6 +17,7 @@ use crate::{failure::Outcome, session::Session};
         strongroom lease revoke database/creds/app/abcd1234")]
 pub(crate) enum Lease {
     Lookup(lookup::Lookup),
+    List(list::List),
     Renew(renew::Renew),
     Revoke(revoke::Revoke),
 }
@@ -24,6 +26,7 @@ impl Lease {
     pub(crate) async fn run(self, session: &Session) -> Outcome {
         match self {
             Self::Lookup(command) => command.run(session).await,
+            Self::List(command) => command.run(session).await,
             Self::Renew(command) => command.run(session).await,
             Self::Revoke(command) => command.run(session).await,
         }

@@ -2,6 +2,7 @@
 
 mod capabilities;
 mod create;
+mod list;
 mod lookup;
 mod renew;
 mod revoke;
@@ -19,6 +20,7 @@ use crate::{failure::Outcome, session::Session};
 pub(crate) enum Token {
     Create(create::Create),
     Lookup(lookup::Lookup),
+    List(list::List),
     Renew(renew::Renew),
     Revoke(revoke::Revoke),
     Capabilities(capabilities::Capabilities),
@@ -29,6 +31,7 @@ impl Token {
         match self {
             Self::Create(command) => command.run(session).await,
             Self::Lookup(command) => command.run(session).await,
+            Self::List(command) => command.run(session).await,
             Self::Renew(command) => command.run(session).await,
             Self::Revoke(command) => command.run(session).await,
             Self::Capabilities(command) => command.run(session).await,

@@ -6,6 +6,7 @@ mod config;
 mod counters;
 mod explain;
 mod internal;
+mod inventory;
 mod journal;
 mod leases;
 mod locked_users;
@@ -72,6 +73,7 @@ impl Engine for System {
         let routes = seal::routes(routes);
         let routes = rekey::routes(routes);
         let routes = internal::routes(routes);
+        let routes = inventory::routes(routes);
         let routes = wrapping::routes(routes);
         let routes = tools::routes(routes);
         let routes = config::routes(routes);

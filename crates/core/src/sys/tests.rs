@@ -180,6 +180,13 @@ What means the same in Vault has Vault's name too, in both forms, so that dashbo
 disk; they are counted when the metrics are read, for at most a fiftieth of the time, so with very many of them the numbers are some
 minutes old.
 
+## Inventory
+
+`inventory/tokens` and `inventory/leases` list what there is, a page at a time: `limit` (100, at most 1000) and `after`, which is the `after` of the page before
+as long as `more` is true. Filters are `entity_id`, `role`, `mount` (a path; what was made at it or below), `older_than`, and `ends_within`: those that no
+renewal keeps longer. Each comes with its age, when it ends, and with `hard_expire_time` when it ends at the latest. Tokens are shown by accessor. One
+page looks at 10,000 at most, so with a filter that fits few a page may be empty and still have `more`. Batch tokens are not stored, and not listed.
+
 ## The log
 
 `loggers` shows and sets how much each part of the server logs on standard error, until it is started again; deleting a level takes
