@@ -70,7 +70,7 @@ impl Contexts {
         };
         toml::from_str(&text).map_err(|error| {
             let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
-        let line = before.matches('\n').count() + 1;
+            let line = before.matches('\n').count() + 1;
             Failure::local(format!("{}, line {line}: {}", path.display(), error.message()))
         })
     }

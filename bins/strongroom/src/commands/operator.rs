@@ -1,6 +1,7 @@
 //! What the operators of the server do.
 
 mod generate_root;
+mod import;
 mod init;
 mod key_status;
 mod pgp;
@@ -28,6 +29,7 @@ pub(crate) enum Operator {
     Rotate(rotate::Rotate),
     Rekey(rekey::Rekey),
     GenerateRoot(generate_root::GenerateRoot),
+    Import(import::Import),
 }
 
 impl Operator {
@@ -40,6 +42,7 @@ impl Operator {
             Self::Rotate(command) => command.run(session).await,
             Self::Rekey(command) => command.run(session).await,
             Self::GenerateRoot(command) => command.run(session).await,
+            Self::Import(command) => command.run(session).await,
         }
     }
 }
