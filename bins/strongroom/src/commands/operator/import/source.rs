@@ -177,14 +177,6 @@ impl Target<'_> {
 
 /// Whether two servers say the same: what is left out is what is empty.
 pub(super) fn same(here: &Value, wanted: &Value) -> bool {
-    let empty = |value: &Value| match value {
-        Value::Null => true,
-        Value::Bool(flag) => !flag,
-        Value::Number(number) => number.as_f64() == Some(0.0),
-        Value::String(text) => text.is_empty(),
-        Value::Array(list) => list.is_empty(),
-        Value::Object(map) => map.is_empty(),
-    };
     match (here, wanted) {
         (Value::Object(here), Value::Object(wanted)) => here
             .keys()
@@ -193,7 +185,18 @@ pub(super) fn same(here: &Value, wanted: &Value) -> bool {
         (Value::Array(here), Value::Array(wanted)) => {
             here.len() == wanted.len() && here.iter().zip(wanted).all(|(here, wanted)| same(here, wanted))
         }
-        (here, wanted) => here == wanted || empty(here) && empty(wanted),
+        (here, wanted) => here == wanted || is_empty(here) && is_empty(wanted),
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(flag) => !flag,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        Value::Object(map) => map.values().all(is_empty),
     }
 }
 
