@@ -8,7 +8,7 @@ use std::{
 use api::Operation;
 
 use crate::{
-    Ask, Capabilities, Capability, Decision, Policy, PolicyName, Reason, RuleRef, Subject,
+    Ask, Capabilities, Capability, Conditions, Decision, Policy, PolicyName, Reason, RuleRef, Subject,
     builtin::ROOT_NAME,
     merged::{Merged, Merging},
     pattern::Pattern,
@@ -66,22 +66,34 @@ impl Acl {
     /// Decides a request.
     pub fn decide(&self, ask: &Ask<'_>) -> Decision {
         if let Some(root) = &self.root {
-            return Decision::allow(ask.operation, Arc::clone(root));
+            return Decision::allow(ask.operation, Arc::clone(root), None);
         }
         let Some(rule) = self.deciding(ask.path, ask.operation) else {
             return Decision::refuse(ask.operation, None, Reason::NoRule);
         };
         let sources = Arc::clone(&rule.sources);
         match rule.refusal(ask) {
-            None => Decision::allow(ask.operation, sources),
+            None => Decision::allow(ask.operation, sources, rule.conditions.clone()),
             Some(reason) => Decision::refuse(ask.operation, Some(sources), reason),
         }
     }
 
     /// Whether the operation's capability is granted on the path. Parameters, sudo and wrapping are not looked at: this
-    /// is for showing or hiding names, not for letting requests through.
+    /// is for showing or hiding names, not for letting requests through. Where it depends on the secret's metadata, the
+    /// answer is no.
     pub fn allows(&self, path: &str, operation: Operation) -> bool {
-        let grants = |rule: &Merged| rule.capabilities.contains(Capability::of(operation));
+        self.allows_if(path, operation, |conditions| !conditions.on_metadata())
+    }
+
+    /// As [`Acl::allows`], and whatever the secret holds may be seen: no field of it is hidden.
+    pub fn allows_plainly(&self, path: &str, operation: Operation) -> bool {
+        self.allows_if(path, operation, Conditions::is_empty)
+    }
+
+    fn allows_if(&self, path: &str, operation: Operation, fine: impl Fn(&Conditions) -> bool) -> bool {
+        let grants = |rule: &Merged| {
+            rule.capabilities.contains(Capability::of(operation)) && rule.conditions.as_deref().is_none_or(&fine)
+        };
         self.is_root() || self.deciding(path, operation).is_some_and(grants)
     }
 

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use api::Operation;
 
-use crate::{Capabilities, Capability, Parameters, PolicyName};
+use crate::{Capabilities, Capability, Conditions, Parameters, PolicyName};
 
 /// A question to [`crate::Acl::decide`].
 #[derive(Clone, Copy)]
@@ -123,15 +123,24 @@ pub struct Decision {
     needed: Capability,
     sources: Option<Arc<[RuleRef]>>,
     reason: Option<Reason>,
+    conditions: Option<Arc<Conditions>>,
 }
 
 impl Decision {
-    pub(crate) fn allow(operation: Operation, sources: Arc<[RuleRef]>) -> Self {
-        Self { allowed: true, needed: Capability::of(operation), sources: Some(sources), reason: None }
+    pub(crate) fn allow(operation: Operation, sources: Arc<[RuleRef]>, conditions: Option<Arc<Conditions>>) -> Self {
+        let needed = Capability::of(operation);
+        Self { allowed: true, needed, sources: Some(sources), reason: None, conditions }
     }
 
     pub(crate) fn refuse(operation: Operation, sources: Option<Arc<[RuleRef]>>, reason: Reason) -> Self {
-        Self { allowed: false, needed: Capability::of(operation), sources, reason: Some(reason) }
+        let needed = Capability::of(operation);
+        Self { allowed: false, needed, sources, reason: Some(reason), conditions: None }
+    }
+
+    /// What the secret itself must be like for the request to be allowed, and which of its fields may be seen; nothing if
+    /// the rules say nothing about that.
+    pub fn conditions(&self) -> Option<&Arc<Conditions>> {
+        self.conditions.as_ref()
     }
 
     /// Why the request is refused; nothing if it is allowed.
@@ -187,6 +196,9 @@ impl fmt::Display for Decision {
             write!(f, "{link}{rule}")?;
             link = " and ";
         }
-        Ok(())
+        match &self.conditions {
+            Some(conditions) => write!(f, ", {conditions}"),
+            None => Ok(()),
+        }
     }
 }

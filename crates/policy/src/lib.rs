@@ -11,6 +11,7 @@
 mod acl;
 mod builtin;
 mod capability;
+mod conditions;
 mod decision;
 mod lint;
 mod merged;
@@ -25,6 +26,7 @@ mod trie;
 pub use acl::Acl;
 pub use builtin::{DEFAULT, DEFAULT_NAME, RESPONSE_WRAPPING, RESPONSE_WRAPPING_NAME, ROOT_NAME};
 pub use capability::{Capabilities, Capability};
+pub use conditions::Conditions;
 pub use decision::{Ask, Decision, Reason, RuleRef};
 pub use lint::{MountKind, Warning, lint};
 pub use name::{InvalidPolicyName, PolicyName};

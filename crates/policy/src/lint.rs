@@ -164,7 +164,25 @@ fn covers(wide: &str, narrow: &str) -> bool {
 const MOST_COMPARED: usize = 2_000;
 
 /// The first segments of the paths that a versioned key-value engine has.
-const KV_V2: [&str; 7] = ["config", "data", "delete", "destroy", "metadata", "subkeys", "undelete"];
+const KV_V2: [&str; 17] = [
+    "batch",
+    "config",
+    "copy",
+    "data",
+    "delete",
+    "destroy",
+    "detailed-metadata",
+    "events",
+    "metadata",
+    "move",
+    "references",
+    "rotate",
+    "rotation",
+    "search",
+    "subkeys",
+    "undelete",
+    "webhooks",
+];
 
 fn kv_v2(rule: &Rule, mounts: &impl Fn(&str) -> Option<MountKind>, messages: &mut Vec<String>) {
     let slashes = rule.path.match_indices('/').map(|(at, _)| rule.path.split_at(at + 1));

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     Ask, Capabilities, Capability, Reason, Rule, RuleRef,
+    conditions::Conditions,
     parameters::Constraints,
     pattern::{Pattern, Rank},
 };
@@ -18,6 +19,8 @@ pub(crate) struct Merged {
     min_wrapping_ttl: Option<Duration>,
     max_wrapping_ttl: Option<Duration>,
     constraints: Constraints,
+    /// Nothing where there are none.
+    pub(crate) conditions: Option<Arc<Conditions>>,
     pub(crate) sources: Arc<[RuleRef]>,
 }
 
@@ -25,6 +28,7 @@ pub(crate) struct Merged {
 #[derive(Debug)]
 pub(crate) struct Merging {
     merged: Merged,
+    conditions: Conditions,
     sources: Vec<RuleRef>,
 }
 
@@ -42,9 +46,10 @@ impl Merging {
             min_wrapping_ttl: rule.min_wrapping_ttl,
             max_wrapping_ttl: rule.max_wrapping_ttl,
             constraints: rule.constraints.clone(),
+            conditions: None,
             sources: Arc::new([]),
         };
-        let mut merging = Self { merged, sources: Vec::new() };
+        let mut merging = Self { merged, conditions: rule.conditions.clone(), sources: Vec::new() };
         merging.note(rule);
         merging
     }
@@ -56,16 +61,19 @@ impl Merging {
         merged.capabilities = merged.capabilities.union(rule.capabilities);
         if merged.capabilities.denies() {
             merged.constraints = Constraints::default();
+            self.conditions = Conditions::default();
             (merged.min_wrapping_ttl, merged.max_wrapping_ttl) = (None, None);
             return;
         }
         merged.constraints.merge(&rule.constraints);
+        self.conditions.merge(&rule.conditions);
         merged.min_wrapping_ttl = lesser(merged.min_wrapping_ttl, rule.min_wrapping_ttl);
         merged.max_wrapping_ttl = lesser(merged.max_wrapping_ttl, rule.max_wrapping_ttl);
     }
 
     pub(crate) fn finish(self) -> Merged {
-        Merged { sources: self.sources.into(), ..self.merged }
+        let conditions = (!self.conditions.is_empty()).then(|| Arc::new(self.conditions));
+        Merged { sources: self.sources.into(), conditions, ..self.merged }
     }
 
     fn note(&mut self, rule: &Rule) {

@@ -231,7 +231,7 @@ fn scalar(value: &Value) -> Option<std::borrow::Cow<'_, str>> {
 }
 
 /// A lone `*` is no wildcard, as in Vault: the way to allow or deny any value is the empty list.
-fn glob(pattern: &str, text: &str) -> bool {
+pub(crate) fn glob(pattern: &str, text: &str) -> bool {
     if pattern.len() < 2 {
         return pattern == text;
     }

@@ -1,12 +1,17 @@
 //! From the tree of a text to rules: which keys there are, what may stand in them, and what is refused.
 
-use std::{borrow::Cow, time::Duration};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hcl1::{Item, SyntaxError, Value};
 
 use crate::{
     Capabilities, Capability, InvalidPolicyName, PolicyName, Rule,
+    conditions::Conditions,
     parameters::{Constraints, Limits},
     rule::check_path,
     template::Template,
@@ -192,6 +197,7 @@ fn place(path: &str, line: u32, problem: Problem) -> ParseError {
 struct Fields {
     written: Vec<Capability>,
     constraints: Constraints,
+    conditions: Conditions,
     min_wrapping_ttl: Option<Duration>,
     max_wrapping_ttl: Option<Duration>,
 }
@@ -204,12 +210,15 @@ impl Fields {
             "capabilities" => self.written.extend(capabilities(value)?),
             "comment" => drop(text(key, value)?),
             "denied_parameters" => self.constraints.denied = limits(key, value)?,
+            "hidden_fields" => self.conditions.hidden = texts(key, value)?.into_iter().collect(),
             "max_wrapping_ttl" => self.max_wrapping_ttl = duration(key, value)?,
             "min_wrapping_ttl" => self.min_wrapping_ttl = duration(key, value)?,
             "policy" => self.written.extend(old_policy(&text(key, value)?)?),
+            "required_metadata" => self.conditions.metadata = metadata(key, value)?,
             "required_parameters" => {
                 self.constraints.required = texts(key, value)?.iter().map(|name| name.to_lowercase()).collect();
             }
+            "visible_fields" => self.conditions.visible = Some(texts(key, value)?.into_iter().collect()),
             "control_group"
             | "expiration"
             | "list_scan_response_keys_filter_path"
@@ -238,6 +247,7 @@ impl Fields {
             min_wrapping_ttl: self.min_wrapping_ttl.filter(|_| !denies),
             max_wrapping_ttl: self.max_wrapping_ttl.filter(|_| !denies),
             constraints: if denies { Constraints::default() } else { self.constraints },
+            conditions: if denies { Conditions::default() } else { self.conditions },
             template,
             voided: denies && self.written.iter().any(|&capability| capability != Capability::Deny),
         })
@@ -314,6 +324,32 @@ fn limits(key: &str, value: Value) -> Result<Limits, Problem> {
         }
     }
     Ok(limits)
+}
+
+/// `{ key = [values], … }`, in the same forms; keys and values are texts, and their case counts.
+fn metadata(key: &str, value: Value) -> Result<BTreeSet<(String, Vec<String>)>, Problem> {
+    let wrong = || {
+        Problem::Invalid(format!("'{key}' must be an object of lists of strings, such as {{ \"owner\" = [\"shop\"] }}"))
+    };
+    let objects = match value {
+        Value::List(values) => values,
+        object => vec![object],
+    };
+    let mut conditions = BTreeMap::new();
+    for object in objects {
+        let Value::Object(items) = object else { return Err(wrong()) };
+        for Item { keys, value } in items {
+            let [name] = keys.as_slice() else { return Err(wrong()) };
+            let values = texts(key, value).map_err(|_| wrong())?;
+            if conditions.insert(name.text.clone(), values).is_some() {
+                return Err(format!("'{key}' names {:?} twice", name.text).into());
+            }
+        }
+    }
+    if conditions.is_empty() {
+        return Err(wrong());
+    }
+    Ok(conditions.into_iter().collect())
 }
 
 fn json(value: Value) -> Option<serde_json::Value> {

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     Capabilities, ParseError, PolicyName, Subject,
     builtin::ROOT_NAME,
+    conditions::Conditions,
     parameters::Constraints,
     read::{self, Problem},
     template::Template,
@@ -82,6 +83,7 @@ pub struct Rule {
     /// The longest time for which the reply may be wrapped.
     pub max_wrapping_ttl: Option<Duration>,
     pub(crate) constraints: Constraints,
+    pub(crate) conditions: Conditions,
     pub(crate) template: Option<Template>,
     /// Capabilities stand beside a `deny` that voids them.
     pub(crate) voided: bool,
