@@ -13,7 +13,7 @@ use crate::openapi::{Document, Mount};
 pub(crate) fn decision(acl: &Acl, path: &str) -> Decision {
     let allowed = acl.grants_below(path);
     let reason = if allowed { String::new() } else { "no policy grants anything at this path or below it".to_owned() };
-    Decision { allowed, rules: Vec::new(), reason }
+    Decision { allowed, rules: Vec::new(), reason, conditions: None }
 }
 
 /// The help of the request's path.

@@ -22,6 +22,7 @@ mod login;
 mod logs;
 mod metrics;
 mod openapi;
+mod parts;
 mod passwords;
 mod pipeline;
 mod policies;
@@ -31,6 +32,8 @@ mod sealing;
 mod services;
 mod status;
 mod sys;
+mod tending;
+mod watch;
 mod whoever;
 mod wrapping;
 

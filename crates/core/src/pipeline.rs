@@ -74,12 +74,18 @@ impl Running {
                     if services.has_planned() {
                         self.rotations.wake();
                     }
+                    if let Err(error) = services.leave_parts(None).await {
+                        return Err(admitted.refuse(error));
+                    }
                     return Ok((admitted, success));
                 }
                 Err(error) => {
                     tx.clear();
                     // A credential that was made for this try has no lease: it goes at once.
                     Box::pin(services.abandon_intents()).await;
+                    if let Err(error) = services.leave_parts(Some(&error)).await {
+                        return Err(admitted.refuse(error));
+                    }
                     if !matches!(error, Error::Conflict) {
                         return Err(admitted.refuse(error));
                     }
@@ -161,7 +167,7 @@ fn tokens_route(path: &str) -> Option<TokenRoute> {
 }
 
 /// What an answer says by itself.
-fn success(facts: &Facts, answer: Answer) -> Box<Success> {
+pub(crate) fn success(facts: &Facts, answer: Answer) -> Box<Success> {
     let (lease_id, left, renewable) = match answer.renewed {
         Some((id, left, renewable)) => (id.to_string(), left, renewable),
         None => (String::new(), Duration::ZERO, false),

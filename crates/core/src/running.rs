@@ -35,6 +35,7 @@ use crate::{
     policies::Policies,
     services::RequestServices,
     sys::System,
+    tending,
     whoever::Identifying,
 };
 
@@ -167,6 +168,7 @@ impl Running {
                 }
             }
         }));
+        tasks.push(tokio::spawn(tending::tend(Arc::downgrade(self))));
         for mounted in self.mounts.leaving() {
             tasks.push(tokio::spawn(Arc::clone(self).remove_mount(mounted)));
         }

@@ -1,15 +1,19 @@
 //! What the program is to an engine while it answers one request, and how a request finds its engine.
 
-use std::sync::{
-    Arc, OnceLock,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, OnceLock, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use api::Operation;
 use clock::{Clock, Timestamp};
 use gate::{
-    Attempt, Authenticate, Authorise, Caller, Decision, Endpoint, Error, IntentSpec, LeaseCall, LeaseId, MountInfo,
-    Plan, Refusal, Request, RotationStatus, Route, Rule, Services, Target, TokenId,
+    Attempt, Authenticate, Authorise, Call, Caller, Conditions, Decision, Endpoint, Error, IntentSpec, LeaseCall,
+    LeaseId, MountInfo, Neighbour, PartAnswer, PartId, PartRequest, Plan, Refusal, Request, RotationStatus, Route,
+    Rule, Services, Target, TokenId, Watch,
 };
 use mounts::InUse;
 use parking_lot::Mutex;
@@ -18,7 +22,7 @@ use quotas::Allowance;
 use secret::{SecretBytes, SecretString};
 use storage::{BoxFuture, Store, Tx};
 
-use crate::{help, limits, running::Running};
+use crate::{help, limits, parts::Parts, running::Running, watch::Watching};
 
 /// The services of one request: the program's, and what has to be undone if the request fails.
 pub(crate) struct RequestServices {
@@ -30,11 +34,15 @@ pub(crate) struct RequestServices {
     allowance: OnceLock<Allowance>,
     /// Holds the mount back from being removed while the request is under way.
     in_use: OnceLock<InUse>,
+    /// The same for the mounts of its parts.
+    also_in_use: Mutex<Vec<InUse>>,
+    parts: Parts,
+    this: Weak<Self>,
 }
 
 impl RequestServices {
     pub(crate) fn new(running: &Arc<Running>) -> Arc<Self> {
-        Arc::new(Self {
+        Arc::new_cyclic(|this| Self {
             running: Arc::clone(running),
             acl: OnceLock::new(),
             intents: Mutex::default(),
@@ -42,6 +50,9 @@ impl RequestServices {
             planned: AtomicBool::new(false),
             allowance: OnceLock::new(),
             in_use: OnceLock::new(),
+            also_in_use: Mutex::default(),
+            parts: Parts::default(),
+            this: Weak::clone(this),
         })
     }
 
@@ -53,6 +64,19 @@ impl RequestServices {
                 tracing::warn!(lease = %intent, %error, "an intent could not be given up; it ends by itself");
             }
         }
+    }
+
+    /// The server, while it is unsealed.
+    pub(crate) fn running(&self) -> &Arc<Running> {
+        &self.running
+    }
+
+    /// Writes down how the parts of the request ended, if there are any.
+    pub(crate) async fn leave_parts(&self, failed: Option<&Error>) -> Result<(), Error> {
+        if self.parts.is_empty() {
+            return Ok(());
+        }
+        Box::pin(self.parts.leave(failed)).await
     }
 
     /// Whether the request planned a rotation.
@@ -181,6 +205,14 @@ impl Services for RequestServices {
         caller.is_root || self.acl.get().is_some_and(|acl| acl.allows(path, operation))
     }
 
+    fn allows_plainly(&self, caller: &Caller, path: &str, operation: Operation) -> bool {
+        caller.is_root || self.acl.get().is_some_and(|acl| acl.allows_plainly(path, operation))
+    }
+
+    fn watch(&self, call: &Call) -> Option<Arc<dyn Watch>> {
+        Some(Arc::new(Watching::new(&self.running, call)?))
+    }
+
     fn has_sudo(&self, caller: &Caller, path: &str) -> bool {
         let sudo = |acl: &Arc<Acl>| acl.capabilities(path).contains(&"sudo");
         caller.is_root || self.acl.get().is_some_and(sudo)
@@ -197,6 +229,22 @@ impl Services for RequestServices {
 
     fn lease_data<'a>(&'a self, lease: &'a LeaseId) -> BoxFuture<'a, Result<Option<SecretBytes>, Error>> {
         Box::pin(self.running.leases.data(lease))
+    }
+
+    fn admit_part<'a>(&'a self, call: &'a Call, part: PartRequest) -> BoxFuture<'a, Result<PartId, Error>> {
+        Box::pin(async move {
+            let this =
+                self.this.upgrade().ok_or_else(|| Error::internal("a part came after the end of its request"))?;
+            self.parts.admit(&this, call, part).await
+        })
+    }
+
+    fn answer_part<'a>(&'a self, call: &'a Call, part: PartId) -> BoxFuture<'a, Result<PartAnswer, Error>> {
+        Box::pin(self.parts.answer(call, part))
+    }
+
+    fn neighbour(&self, call: &Call, path: &str) -> Option<Neighbour> {
+        self.this.upgrade()?.neighbour_of(call, path)
     }
 
     fn store(&self) -> Arc<dyn Store> {
@@ -246,8 +294,9 @@ impl Route for Router<'_> {
         let Some((mounted, local, in_use)) = self.running.mounts.enter(path) else {
             return Err(Error::NoRoute(format!("no handler for route \"{path}\". route entry not found.")));
         };
-        // A request finds its mount once.
-        let _ = self.services.in_use.set(in_use);
+        if let Err(in_use) = self.services.in_use.set(in_use) {
+            self.services.also_in_use.lock().push(in_use);
+        }
         Ok(Target {
             info: Arc::clone(&mounted.info),
             backend: Arc::clone(&mounted.backend),
@@ -310,5 +359,30 @@ pub(crate) fn decision(from: &policy::Decision) -> Decision {
     };
     let rules = from.rules().iter().map(rule).collect();
     let reason = if from.allowed { String::new() } else { from.reason_text() };
-    Decision { allowed: from.allowed, rules, reason }
+    let conditions = from.conditions().map(|conditions| Arc::new(Held(Arc::clone(conditions))) as Arc<dyn Conditions>);
+    Decision { allowed: from.allowed, rules, reason, conditions }
+}
+
+/// The conditions of a policy as the rooms ask them.
+#[derive(Debug)]
+struct Held(Arc<policy::Conditions>);
+
+impl Conditions for Held {
+    fn on_metadata(&self) -> bool {
+        self.0.on_metadata()
+    }
+
+    fn on_fields(&self) -> bool {
+        self.0.on_fields()
+    }
+
+    fn admits(&self, custom: &BTreeMap<String, String>) -> Result<(), String> {
+        self.0
+            .admits(custom)
+            .map_err(|key| format!("custom metadata {key:?} does not fit the rule's required_metadata"))
+    }
+
+    fn shows(&self, field: &str) -> bool {
+        self.0.shows(field)
+    }
 }

@@ -4,7 +4,10 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use clock::{Clock, Timestamp};
-use gate::{Call, Caller, Error, IntentSpec, LeaseId, MountInfo, Plan, RotationStatus, Services};
+use gate::{
+    Call, Caller, Error, IntentSpec, LeaseId, MountInfo, Neighbour, PartAnswer, PartId, PartRequest, Plan,
+    RotationStatus, Services, Watch,
+};
 use parking_lot::Mutex;
 use secret::{SecretBytes, SecretString, Zeroizing};
 use serde::{Deserialize, Serialize};
@@ -191,6 +194,48 @@ impl<E> Cx<E> {
     pub fn allows(&self, path: &str, operation: api::Operation) -> bool {
         let full = format!("{}{path}", self.mount().path);
         self.caller().is_some_and(|caller| self.services().allows(caller, &full, operation))
+    }
+
+    /// Takes another request of the caller into this one: it goes through the rooms by itself, as if it had been sent
+    /// alone. An error is why it was refused.
+    pub async fn admit(&self, part: PartRequest) -> Result<PartId, Error> {
+        self.services().admit_part(&self.call, part).await
+    }
+
+    /// Has an admitted part answered; what it writes is committed with the rest of this request.
+    pub async fn answer(&self, part: PartId) -> Result<PartAnswer, Error> {
+        self.services().answer_part(&self.call, part).await
+    }
+
+    /// The mount of this kind at a full path, with its storage in this unit of work. What may be done there is to be
+    /// asked with [`Cx::admit`].
+    pub fn neighbour(&self, path: &str) -> Option<Neighbour> {
+        self.services().neighbour(&self.call, path)
+    }
+
+    /// Whether the caller may see this field of the secret that is read.
+    pub fn shows(&self, field: &str) -> bool {
+        self.call.conditions.as_ref().is_none_or(|conditions| conditions.shows(field))
+    }
+
+    /// Whether there are fields that the caller may not see.
+    pub fn hides_fields(&self) -> bool {
+        self.call.conditions.as_ref().is_some_and(|conditions| conditions.on_fields())
+    }
+
+    /// As [`Cx::allows`] at a full path, and nothing of what is there is hidden from the caller.
+    pub fn allows_plainly(&self, path: &str, operation: api::Operation) -> bool {
+        self.caller().is_some_and(|caller| self.services().allows_plainly(caller, path, operation))
+    }
+
+    /// What shows a stream, after this request, what the caller may see.
+    pub fn watch(&self) -> Option<Arc<dyn Watch>> {
+        self.services().watch(&self.call)
+    }
+
+    /// How many requests this one is nested in, as a part of a part.
+    pub fn depth(&self) -> u8 {
+        self.call.depth
     }
 
     /// Makes a pending lease durable before the credential it stands for is made. If the request fails or the process

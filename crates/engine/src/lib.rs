@@ -19,14 +19,15 @@ mod routes;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-use std::{future::Future, sync::Arc};
+use std::{collections::BTreeMap, future::Future, sync::Arc};
 
 pub use answer::{Data, Done, IntoAnswer, Keys, Leased};
 use clock::Timestamp;
 pub use cx::{Cx, Intent, Scope};
 pub use gate::{
-    Answer, Attempt, Backend, Body, Caller, Error, IntentSpec, LeaseGrant, LeaseId, Login, MountClass, MountInfo, Plan,
-    Refusal, RotationStatus, RotationTry, TokenKind, TokenParams,
+    Answer, Attempt, Backend, Body, Caller, Error, IntentSpec, LeaseGrant, LeaseId, Login, MAX_DEPTH, MountClass,
+    MountInfo, Neighbour, PartAnswer, PartId, PartRequest, Plan, Refusal, RotationStatus, RotationTry, Sight,
+    TokenKind, TokenParams, Watch,
 };
 pub use input::{FromPath, parse_body, parse_input, query_body};
 pub use routes::{Handler, Routes, backend};
@@ -131,6 +132,25 @@ pub trait Engine: Sized + Send + Sync + 'static {
     /// The role that a login asks for, for limits that tell roles apart; empty if it names none.
     fn role(cx: Cx<Self>) -> impl Future<Output = Result<String, Error>> + Send {
         async move { input::role(cx.body()) }
+    }
+
+    /// Whether mounts want to be looked in on, see [`Engine::tend`].
+    const TENDED: bool = false;
+
+    /// Does what is to be done in the background: called soon after the start and then every second or so, one call of a
+    /// mount at a time. What is written is committed by [`Scope::checkpoint`] alone.
+    fn tend(_cx: Scope<Self>) -> impl Future<Output = Result<(), Error>> + Send {
+        async { Ok(()) }
+    }
+
+    /// Whether the reads of the engine leave out the fields that a rule hides, see [`Cx::shows`]. Where they do not, a rule
+    /// that hides fields refuses to read.
+    const HIDES_FIELDS: bool = false;
+
+    /// The custom metadata of the secret that a request is about, for rules with conditions on it; `None` if it is about
+    /// no secret that there is, which such a rule refuses.
+    fn metadata(_cx: Cx<Self>) -> impl Future<Output = Result<Option<BTreeMap<String, String>>, Error>> + Send {
+        async { Ok(None) }
     }
 
     /// Ends connections and background work.

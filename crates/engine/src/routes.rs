@@ -1,10 +1,10 @@
 //! The route table: the one place where the types of handlers are erased.
 
-use std::{future::Future, marker::PhantomData, sync::Arc};
+use std::{collections::BTreeMap, future::Future, marker::PhantomData, sync::Arc};
 
 use api::Verb;
 use bytes::Bytes;
-use gate::{Answer, Backend, Call, Endpoint, Error, FieldType, LeaseCall, Matched, RotateCall, RouteInfo};
+use gate::{Answer, Backend, Call, Endpoint, Error, FieldType, LeaseCall, Matched, RotateCall, RouteInfo, TendCall};
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use storage::BoxFuture;
@@ -257,6 +257,14 @@ impl<E: Engine> Backend for Table<E> {
         Box::pin(E::role(Cx::new(Arc::clone(&self.engine), call, Arc::default())))
     }
 
+    fn metadata(&self, call: Call) -> BoxFuture<'_, Result<Option<BTreeMap<String, String>>, Error>> {
+        Box::pin(E::metadata(Cx::new(Arc::clone(&self.engine), call, Arc::default())))
+    }
+
+    fn hides_fields(&self) -> bool {
+        E::HIDES_FIELDS
+    }
+
     fn call(&self, call: Call) -> BoxFuture<'_, Result<Answer, Error>> {
         match self.entries.get(call.endpoint.index) {
             Some(entry) => (entry.handler)(Arc::clone(&self.engine), call),
@@ -277,6 +285,14 @@ impl<E: Engine> Backend for Table<E> {
     fn rotate(&self, call: RotateCall) -> BoxFuture<'_, Result<(), Error>> {
         let scope = Scope::new(Arc::clone(&self.engine), call.view, call.mount, call.services);
         Box::pin(E::rotate(scope, Due { id: call.id, failures: call.failures }))
+    }
+
+    fn is_tended(&self) -> bool {
+        E::TENDED
+    }
+
+    fn tend(&self, call: TendCall) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(E::tend(Scope::new(Arc::clone(&self.engine), call.view, call.mount, call.services)))
     }
 
     fn routes(&self) -> &[RouteInfo] {

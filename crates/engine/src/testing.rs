@@ -24,7 +24,7 @@ use clock::{Simulated, Timestamp};
 use futures::FutureExt;
 use gate::{
     Backend, Body, Caller, Error, LeaseCall, LeaseId, Login, MountClass, MountInfo, Namespace, Plan, Request,
-    RotateCall, RotationStatus, RouteInfo,
+    RotateCall, RotationStatus, RouteInfo, TendCall,
 };
 use secret::{SecretBytes, SecretString};
 use serde_json::Value;
@@ -240,8 +240,8 @@ impl Mounted {
         body: Bytes,
     ) -> Result<Outcome, Error> {
         let caller = caller.map_or_else(|| services::root(self.time.clock().now()), Arc::clone);
-        let offered = Offered::new(&self.shared);
-        let rooms = services::Rooms { mounted: self, offered: Arc::clone(&offered), caller };
+        let offered = self.offered();
+        let rooms = services::Rooms { offered: Arc::clone(&offered), caller };
         let tx = Tx::new(Arc::clone(&self.shared.store));
         let request = self.request(remote, verb, path, body)?;
         let admitted = async {
@@ -312,7 +312,7 @@ impl Mounted {
                 failures: planned.status.failures,
                 mount: Arc::clone(&self.info),
                 view: tx.view(PREFIX),
-                services: Offered::new(&self.shared),
+                services: self.offered(),
             };
             let result = match self.backend.rotate(call).await {
                 Ok(()) => tx.commit().await.map(drop).map_err(Error::from),
@@ -324,9 +324,20 @@ impl Mounted {
         done
     }
 
+    /// Looks in on the mount, as the server does every second.
+    pub async fn tend(&self) -> Result<(), Error> {
+        let view = Tx::new(Arc::clone(&self.shared.store)).view(PREFIX);
+        self.backend.tend(TendCall { mount: Arc::clone(&self.info), view, services: self.offered() }).await
+    }
+
     /// Ends the mount's background work.
     pub async fn close(&self) {
         self.backend.close().await;
+    }
+
+    fn offered(&self) -> Arc<Offered> {
+        let mount = services::Mount { info: Arc::clone(&self.info), backend: Arc::clone(&self.backend) };
+        Offered::new(&self.shared, mount)
     }
 
     fn request(&self, remote: IpAddr, verb: Verb, path: &str, body: Bytes) -> Result<Request, Error> {
@@ -363,7 +374,7 @@ impl Mounted {
             pending,
             mount: Arc::clone(&self.info),
             view: tx.view(PREFIX),
-            services: Offered::new(&self.shared),
+            services: self.offered(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! What a mounted engine is to the rest of the program, and what the program is to an engine.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use api::Verb;
 use clock::{Clock, Timestamp};
@@ -8,7 +8,9 @@ use secret::SecretBytes;
 use serde::{Deserialize, Serialize};
 use storage::{BoxFuture, Tx, View};
 
-use crate::{Answer, Caller, Error, LeaseId, MountInfo, Request};
+use crate::{
+    Answer, Caller, Conditions, Error, LeaseId, MountInfo, Neighbour, PartAnswer, PartId, PartRequest, Request, Watch,
+};
 
 /// A mounted engine or auth method, with the types of its routes erased. Made by the `engine` crate out of a route
 /// table.
@@ -23,6 +25,17 @@ pub trait Backend: Send + Sync + 'static {
     /// tell roles apart.
     fn role(&self, call: Call) -> BoxFuture<'_, Result<String, Error>>;
 
+    /// The custom metadata of the secret that a request is about, for rules with conditions on it; `None` if it is about
+    /// no secret that there is.
+    fn metadata(&self, _call: Call) -> BoxFuture<'_, Result<Option<BTreeMap<String, String>>, Error>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    /// Whether its reads leave out the fields that [`Call::conditions`] hide.
+    fn hides_fields(&self) -> bool {
+        false
+    }
+
     /// Answers an admitted request.
     fn call(&self, call: Call) -> BoxFuture<'_, Result<Answer, Error>>;
 
@@ -34,6 +47,17 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Does a planned rotation.
     fn rotate(&self, call: RotateCall) -> BoxFuture<'_, Result<(), Error>>;
+
+    /// Whether the mount wants to be looked in on, see [`Backend::tend`].
+    fn is_tended(&self) -> bool {
+        false
+    }
+
+    /// Does what is to be done in the background, soon after the start and then every second or so, one call at a time. The
+    /// unit of work is the engine's own to commit.
+    fn tend(&self, _call: TendCall) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(async { Ok(()) })
+    }
 
     /// The route table, for help and for tests that walk it.
     fn routes(&self) -> &[RouteInfo];
@@ -152,6 +176,12 @@ pub struct Call {
     pub view: View,
     /// What the program offers.
     pub services: Arc<dyn Services>,
+    /// How many requests this one is nested in, as a part of a part.
+    pub depth: u8,
+    /// What the rules say about the secret itself.
+    pub conditions: Option<Arc<dyn Conditions>>,
+    /// Whether it was admitted; before that it can have no parts.
+    pub(crate) admitted: bool,
 }
 
 /// A lease that must be revoked or renewed.
@@ -181,6 +211,16 @@ pub struct RotateCall {
     /// The mount.
     pub mount: Arc<MountInfo>,
     /// The mount's part of a unit of work that is committed after success.
+    pub view: View,
+    /// What the program offers.
+    pub services: Arc<dyn Services>,
+}
+
+/// A look in on a mount.
+pub struct TendCall {
+    /// The mount.
+    pub mount: Arc<MountInfo>,
+    /// The mount's part of a unit of work.
     pub view: View,
     /// What the program offers.
     pub services: Arc<dyn Services>,
@@ -245,6 +285,11 @@ pub trait Services: Send + Sync + 'static {
     /// What the caller may do at a full path (mount included): for listings that show only what the caller may see.
     fn allows(&self, caller: &Caller, path: &str, operation: api::Operation) -> bool;
 
+    /// As [`Services::allows`], and nothing of what is there is hidden from the caller.
+    fn allows_plainly(&self, caller: &Caller, path: &str, operation: api::Operation) -> bool {
+        self.allows(caller, path, operation)
+    }
+
     /// Whether the caller has the `sudo` capability at a full path.
     fn has_sudo(&self, caller: &Caller, path: &str) -> bool;
 
@@ -258,6 +303,30 @@ pub trait Services: Send + Sync + 'static {
 
     /// The data that the engine stored with a lease, or `None` if there is no such lease.
     fn lease_data<'a>(&'a self, lease: &'a LeaseId) -> BoxFuture<'a, Result<Option<SecretBytes>, Error>>;
+
+    /// Takes another request of the same caller into `call` as a part of it. It goes through all rooms by itself, as if
+    /// it had been sent alone, and has its own two audit entries; only that no further use of the token is counted. An
+    /// error is why it was refused. Who only wants to know whether the caller may, and to have that written down, asks
+    /// for no [answer](Services::answer_part).
+    fn admit_part<'a>(&'a self, _call: &'a Call, _part: PartRequest) -> BoxFuture<'a, Result<PartId, Error>> {
+        Box::pin(async { Err(Error::internal("there are no parts of requests here")) })
+    }
+
+    /// Has a part answered that was admitted before. What it writes becomes part of the whole's commit.
+    fn answer_part<'a>(&'a self, _call: &'a Call, _part: PartId) -> BoxFuture<'a, Result<PartAnswer, Error>> {
+        Box::pin(async { Err(Error::internal("there are no parts of requests here")) })
+    }
+
+    /// What shows a stream, for as long as it goes on, what the caller of `call` may see.
+    fn watch(&self, _call: &Call) -> Option<Arc<dyn Watch>> {
+        None
+    }
+
+    /// The mount of a full path, with its storage in the unit of work of `call`; `None` if nothing is mounted there or
+    /// if it is no mount of the same kind.
+    fn neighbour(&self, _call: &Call, _path: &str) -> Option<Neighbour> {
+        None
+    }
 
     /// The store below the mount's view, for work outside a request; commits there are the engine's own.
     fn store(&self) -> Arc<dyn storage::Store>;

@@ -59,6 +59,14 @@ pub enum Error {
     /// Something passing: storage, overload. 503 with Retry-After.
     #[error("{0}")]
     Unavailable(String),
+    /// A part of the request was refused, and with it the whole. The status is that of the part.
+    #[error("{place}: {error}")]
+    Part {
+        /// Which part, in the words of the request.
+        place: String,
+        /// Why.
+        error: Box<Error>,
+    },
     /// Another request changed the same data first; the pipeline tries again.
     #[error("another request changed the same data")]
     Conflict,
@@ -104,6 +112,15 @@ impl Error {
     /// A caller's fault.
     pub fn invalid(text: impl Into<String>) -> Self {
         Self::Invalid(text.into())
+    }
+
+    /// This error as that of a part of a request. One that concerns the whole stays what it is.
+    pub fn of_part(self, place: impl Into<String>) -> Self {
+        match self {
+            Self::Conflict | Self::Internal(_) | Self::Sealed | Self::Unaudited | Self::Unavailable(_) => self,
+            Self::NotFound => Self::NoRoute(format!("{}: there is no such secret", place.into())),
+            error => Self::Part { place: place.into(), error: Box::new(error) },
+        }
     }
 
     /// Our fault.

@@ -12,17 +12,21 @@ mod backend;
 mod caller;
 mod error;
 mod inline;
+mod part;
 mod request;
 mod rooms;
+mod watch;
 
 pub use answer::{Answer, Body, Frames, LeaseGrant, Login, TokenKind, TokenParams};
-pub use backend::{Attempt, Backend, Call, Endpoint, FieldType, LeaseCall, Matched, RotateCall, RouteInfo};
+pub use backend::{Attempt, Backend, Call, Endpoint, FieldType, LeaseCall, Matched, RotateCall, RouteInfo, TendCall};
 pub use backend::{IntentSpec, Plan, RotationStatus, RotationTry, Services};
 pub use caller::{Caller, LeaseId, TokenId};
 pub use error::{Error, Refusal};
 pub use inline::{Inline, InlineLogin};
+pub use part::{MAX_DEPTH, MAX_PARTS, Neighbour, PartAnswer, PartId, PartRequest};
 pub use request::{MountClass, MountInfo, Namespace, Request, RequestId};
 pub use rooms::{
-    Admitted, Authenticate, Authenticated, Authorise, Decision, Facts, Limit, Limited, Permitted, Record, Refused,
-    Route, Routed, Rule, Target, Unlimited,
+    Admitted, Authenticate, Authenticated, Authorise, Conditions, Decision, Facts, Limit, Limited, Permitted, Record,
+    Refused, Route, Routed, Rule, Target, Unlimited,
 };
+pub use watch::{Sight, Watch};

@@ -1,6 +1,6 @@
 //! The rooms. Each function here takes the value of the room before and is the only maker of the next.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use api::{Operation, Verb};
 use storage::{BoxFuture, Tx};
@@ -16,6 +16,8 @@ pub struct Facts {
     caller: Option<Arc<Caller>>,
     operation: Option<Operation>,
     decision: Option<Decision>,
+    /// How many requests this one is nested in.
+    depth: u8,
 }
 
 impl Facts {
@@ -90,6 +92,23 @@ pub struct Decision {
     pub rules: Vec<Rule>,
     /// Why not, for the audit log and for `explain`; empty if allowed.
     pub reason: String,
+    /// What the rules say about the secret itself, if they do.
+    pub conditions: Option<Arc<dyn Conditions>>,
+}
+
+/// What rules say about a secret, beyond the request.
+pub trait Conditions: std::fmt::Debug + Send + Sync {
+    /// Whether its custom metadata has to be looked at.
+    fn on_metadata(&self) -> bool;
+
+    /// Whether some fields may have to be left out of what is read.
+    fn on_fields(&self) -> bool;
+
+    /// Whether a secret with this custom metadata may be dealt with; if not, why.
+    fn admits(&self, custom: &BTreeMap<String, String>) -> Result<(), String>;
+
+    /// Whether a field may be seen.
+    fn shows(&self, field: &str) -> bool;
 }
 
 /// A rule of a policy.
@@ -221,6 +240,7 @@ impl Request {
             caller: None,
             operation: None,
             decision: None,
+            depth: 0,
         });
         match router.find(&facts.request) {
             Ok(target) => {
@@ -275,6 +295,25 @@ impl Limited {
     }
 }
 
+impl Limited {
+    /// The way of a request that is a part of another one: who asks is known, and no further use is counted.
+    pub fn join(mut self, whole: &Call) -> Result<Authenticated, Refused> {
+        if !whole.admitted {
+            let error = Error::internal("a request that is not admitted has no parts");
+            return Err(Refused { facts: self.0, error, entered: false });
+        }
+        self.0.depth = whole.depth.saturating_add(1);
+        if !self.0.endpoint.as_ref().is_some_and(|endpoint| endpoint.open) {
+            self.0.caller.clone_from(&whole.caller);
+            if self.0.caller.is_none() {
+                let error = Error::Denied(crate::Refusal::MissingToken);
+                return Err(Refused { facts: self.0, error, entered: false });
+            }
+        }
+        Ok(Authenticated(self.0))
+    }
+}
+
 impl Authenticated {
     /// Decides whether the caller may do this. Refuses first for the lack of a right and only then for the lack of a
     /// route, so that the unprivileged learn nothing about what exists.
@@ -295,7 +334,17 @@ impl Authenticated {
                 }
             };
             match policies.decide(caller, operation, endpoint, &facts.request).await {
-                Ok(decision) => {
+                Ok(mut decision) => {
+                    if let Some(conditions) = decision.conditions.as_deref().filter(|_| decision.allowed) {
+                        match unmet(facts, conditions, operation, tx).await {
+                            Ok(None) => {}
+                            Ok(Some(why)) => {
+                                decision.allowed = false;
+                                decision.reason = format!("refused: {why}");
+                            }
+                            Err(error) => return Err(Refused { facts: self.0, error, entered: false }),
+                        }
+                    }
                     let refusal = (!decision.allowed).then(|| crate::Refusal::Policy(decision.reason.clone()));
                     facts.decision = Some(decision);
                     if let Some(refusal) = refusal {
@@ -366,7 +415,8 @@ impl Admitted {
             // Its first entry may not be written yet.
             tx.forbid_writes();
         }
-        let mut answer = target.backend.call(call(facts, target, endpoint.clone(), tx)).await?;
+        let call = Call { admitted: true, ..call(facts, target, endpoint.clone(), tx) };
+        let mut answer = target.backend.call(call).await?;
         if !target.sees_token {
             answer.headers.retain(|(name, _)| target.info.lets_out(name));
         }
@@ -384,6 +434,28 @@ impl Admitted {
     }
 }
 
+/// Why a request that the rules allow under conditions does not meet them. Where they cannot be checked it does not.
+async fn unmet(
+    facts: &Facts,
+    conditions: &dyn Conditions,
+    operation: Operation,
+    tx: &Arc<Tx>,
+) -> Result<Option<String>, Error> {
+    let Some((target, endpoint)) = facts.mount.as_ref().zip(facts.endpoint.as_ref()) else {
+        return Ok(Some("the rule has conditions, and there is nothing to hold them against".to_owned()));
+    };
+    if conditions.on_fields() && operation == Operation::Read && !target.backend.hides_fields() {
+        return Ok(Some("the rule hides fields, and this mount cannot".to_owned()));
+    }
+    if !conditions.on_metadata() {
+        return Ok(None);
+    }
+    match target.backend.metadata(call(facts, target, endpoint.clone(), tx)).await? {
+        Some(custom) => Ok(conditions.admits(&custom).err()),
+        None => Ok(Some("the rule has conditions on custom metadata, and there is none here".to_owned())),
+    }
+}
+
 fn call(facts: &Facts, target: &Target, endpoint: Endpoint, tx: &Arc<Tx>) -> Call {
     Call {
         endpoint,
@@ -394,5 +466,8 @@ fn call(facts: &Facts, target: &Target, endpoint: Endpoint, tx: &Arc<Tx>) -> Cal
         mount: Arc::clone(&target.info),
         view: tx.view(Arc::clone(&target.prefix)),
         services: Arc::clone(&target.services),
+        depth: facts.depth,
+        conditions: facts.decision.as_ref().and_then(|decision| decision.conditions.clone()),
+        admitted: false,
     }
 }

@@ -90,7 +90,8 @@ pub(crate) fn success(id: &RequestId, mut success: Success) -> Response<ReplyBod
         Content::Data(data) => (200, JSON, Rest::Whole(envelope(id, &success, Some(&data)))),
     };
     let mut response = respond(id, success.status.unwrap_or(usual), rest);
-    if !matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+    let typed = headers.iter().any(|(name, _)| *name == "content-type");
+    if !typed && !matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
         response.headers_mut().insert(CONTENT_TYPE, media_type);
     }
     add(&mut response, headers);

@@ -264,6 +264,7 @@ fn row(error: &Error) -> &'static Row {
         Error::Uninitialized => &UNINITIALIZED,
         Error::Unavailable(_) => &UNAVAILABLE,
         Error::Conflict => &CONFLICT,
+        Error::Part { error, .. } => row(error),
         _ => &INTERNAL,
     }
 }
@@ -271,6 +272,7 @@ fn row(error: &Error) -> &'static Row {
 fn text(error: &Error, id: &RequestId) -> Option<String> {
     Some(match error {
         Error::NotFound => return None,
+        Error::Part { place, error } => format!("{place}: {}", text(error, id)?.trim_end()),
         Error::Denied(refusal) => denied(refusal),
         Error::Unsupported => listed(&["unsupported operation"]),
         Error::Sealed => "Vault is sealed".to_owned(),

@@ -39,6 +39,9 @@ struct Explanation {
     policies: Vec<String>,
     entity_id: String,
     capabilities: Vec<&'static str>,
+    /// What depends on the secret itself: its custom metadata, and which of its fields are shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    conditions: Option<String>,
     rules: Vec<Shown>,
 }
 
@@ -78,6 +81,7 @@ async fn explain(cx: Cx<System>, (): (), question: Question) -> Result<Data<Expl
         mount,
         sudo_required,
         capabilities: acl.capabilities(path.as_str()),
+        conditions: decision.conditions().map(ToString::to_string),
         rules: decision.rules().iter().map(shown).collect(),
         path: path.as_str().to_owned(),
         policies,

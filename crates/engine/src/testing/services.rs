@@ -2,23 +2,24 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::Arc,
+    sync::{Arc, Weak},
     time::Duration,
 };
 
-use api::Operation;
+use api::{Operation, ReqPath};
 use clock::{Clock, Timestamp};
 use futures::{FutureExt, future};
 use gate::{
-    Authenticate, Authorise, Caller, Decision, Endpoint, Error, Facts, IntentSpec, LeaseGrant, LeaseId, MountInfo,
-    Plan, Record, Refusal, Request, RotationStatus, RotationTry, Route, Services, Target, TokenId, TokenKind,
+    Authenticate, Authorise, Backend, Call, Caller, Decision, Endpoint, Error, Facts, IntentSpec, LeaseGrant, LeaseId,
+    MountInfo, Neighbour, PartAnswer, PartId, PartRequest, Plan, Record, Refusal, Request, RotationStatus, RotationTry,
+    Route, Services, Sight, Target, TokenId, TokenKind, Watch,
 };
 use parking_lot::Mutex;
 use secret::{SecretBytes, SecretString};
 use serde::{Deserialize, Serialize};
 use storage::{BoxFuture, Key, Scan, Store, Tx};
 
-use super::{Mounted, PREFIX, next_after, untried};
+use super::{PREFIX, next_after, untried};
 
 /// A lease as it was granted, or one that is only intended.
 #[derive(Clone, Debug)]
@@ -176,20 +177,26 @@ fn named(name: &str, now: Timestamp) -> Caller {
     }
 }
 
+/// The mount under test.
+#[derive(Clone)]
+pub(super) struct Mount {
+    pub(super) info: Arc<MountInfo>,
+    pub(super) backend: Arc<dyn Backend>,
+}
+
 /// The rooms of one request.
-pub(super) struct Rooms<'a> {
-    pub(super) mounted: &'a Mounted,
+pub(super) struct Rooms {
     pub(super) offered: Arc<Offered>,
     pub(super) caller: Arc<Caller>,
 }
 
-impl Route for Rooms<'_> {
+impl Route for Rooms {
     fn find(&self, request: &Request) -> Result<Target, Error> {
-        let path = request.path.as_str().strip_prefix(&*self.mounted.info.path);
+        let path = request.path.as_str().strip_prefix(&*self.offered.mount.info.path);
         let path = path.ok_or_else(|| Error::NoRoute(request.path.to_string()))?;
         Ok(Target {
-            info: Arc::clone(&self.mounted.info),
-            backend: Arc::clone(&self.mounted.backend),
+            info: Arc::clone(&self.offered.mount.info),
+            backend: Arc::clone(&self.offered.mount.backend),
             services: Arc::clone(&self.offered) as Arc<dyn Services>,
             path: path.into(),
             prefix: PREFIX.into(),
@@ -198,13 +205,13 @@ impl Route for Rooms<'_> {
     }
 }
 
-impl Authenticate for Rooms<'_> {
+impl Authenticate for Rooms {
     fn holder<'a>(&'a self, _: &'a Request) -> BoxFuture<'a, Result<Arc<Caller>, Error>> {
         future::ready(Ok(Arc::clone(&self.caller))).boxed()
     }
 }
 
-impl Authorise for Rooms<'_> {
+impl Authorise for Rooms {
     fn decide<'a>(
         &'a self,
         caller: &'a Caller,
@@ -214,25 +221,51 @@ impl Authorise for Rooms<'_> {
     ) -> BoxFuture<'a, Result<Decision, Error>> {
         let allowed = self.offered.shared.may(caller, request.path.as_str(), operation);
         let reason = if allowed { String::new() } else { format!("no rule allows {operation}") };
-        future::ready(Ok(Decision { allowed, rules: Vec::new(), reason })).boxed()
+        future::ready(Ok(Decision { allowed, rules: Vec::new(), reason, conditions: None })).boxed()
     }
 }
 
-impl Record for Rooms<'_> {
+impl Record for Rooms {
     fn enter<'a>(&'a self, _: &'a Facts) -> BoxFuture<'a, Result<(), Error>> {
         future::ready(Ok(())).boxed()
+    }
+}
+
+/// What a caller may see, for as long as it is not taken out of the rules.
+struct Watching {
+    shared: Arc<Shared>,
+    mount: MountInfo,
+    caller: Arc<Caller>,
+}
+
+impl Watch for Watching {
+    fn look(&self) -> BoxFuture<'_, Result<Sight, Error>> {
+        let known = self.caller.is_root || self.shared.rules.lock().contains_key(&*self.caller.display_name);
+        let (shared, caller) = (Arc::clone(&self.shared), Arc::clone(&self.caller));
+        let allows = move |path: &str, operation: Operation| shared.may(&caller, path, operation);
+        let sight = known.then(|| Sight::new(self.mount.clone(), allows));
+        future::ready(sight.ok_or(Error::Denied(Refusal::InvalidToken))).boxed()
     }
 }
 
 /// The services of one request.
 pub(super) struct Offered {
     shared: Arc<Shared>,
+    mount: Mount,
     intents: Mutex<Vec<LeaseId>>,
+    parts: Mutex<Vec<Option<gate::Admitted>>>,
+    this: Weak<Self>,
 }
 
 impl Offered {
-    pub(super) fn new(shared: &Arc<Shared>) -> Arc<Self> {
-        Arc::new(Self { shared: Arc::clone(shared), intents: Mutex::default() })
+    pub(super) fn new(shared: &Arc<Shared>, mount: Mount) -> Arc<Self> {
+        Arc::new_cyclic(|this| Self {
+            shared: Arc::clone(shared),
+            mount,
+            intents: Mutex::default(),
+            parts: Mutex::default(),
+            this: Weak::clone(this),
+        })
     }
 
     pub(super) fn take_intents(&self) -> Vec<LeaseId> {
@@ -355,6 +388,72 @@ impl Services for Offered {
     fn lease_data<'a>(&'a self, lease: &'a LeaseId) -> BoxFuture<'a, Result<Option<SecretBytes>, Error>> {
         let data = self.shared.lease_data(lease).map(|(data, _)| SecretBytes::new(data));
         future::ready(Ok(data)).boxed()
+    }
+
+    fn admit_part<'a>(&'a self, call: &'a Call, part: PartRequest) -> BoxFuture<'a, Result<PartId, Error>> {
+        async move {
+            let offered = self.this.upgrade().ok_or_else(|| Error::internal("the request is over"))?;
+            let caller = call.caller.clone().ok_or_else(|| Error::internal("there is no caller"))?;
+            let rooms = Rooms { offered, caller };
+            let path = ReqPath::new(&part.path).map_err(|error| Error::invalid(error.to_string()))?;
+            let request = Request {
+                id: Arc::clone(&call.request.id),
+                verb: part.verb,
+                namespace: call.request.namespace.clone(),
+                path,
+                query: part.query,
+                body: part.body,
+                token: call.request.token.clone(),
+                wrap_ttl: call.request.wrap_ttl,
+                remote: call.request.remote,
+                headers: Vec::new(),
+                help: false,
+                received: call.request.received,
+            };
+            let tx = call.view.tx();
+            let admitted = async {
+                let limited = Arc::new(request).route(&rooms)?.limit(&gate::Unlimited, tx).await?;
+                limited.join(call)?.authorise(&rooms, tx).await?.enter(&rooms).await
+            };
+            let admitted = admitted.await.map_err(|refused| refused.error)?;
+            let mut parts = self.parts.lock();
+            parts.push(Some(admitted));
+            Ok(PartId(parts.len() - 1))
+        }
+        .boxed()
+    }
+
+    fn answer_part<'a>(&'a self, call: &'a Call, part: PartId) -> BoxFuture<'a, Result<PartAnswer, Error>> {
+        async move {
+            let admitted = self.parts.lock().get_mut(part.0).and_then(Option::take);
+            let admitted = admitted.ok_or_else(|| Error::internal("there is no such part"))?;
+            let own;
+            let tx = match admitted.facts().only_reads() {
+                true => {
+                    own = Tx::new(Arc::clone(&self.shared.store));
+                    &own
+                }
+                false => call.view.tx(),
+            };
+            let answer = admitted.call(tx).await?;
+            let json = match answer.body {
+                gate::Body::Json(json) | gate::Body::Bare(json) => json,
+                gate::Body::Empty | gate::Body::Raw { .. } | gate::Body::Stream(_) => bytes::Bytes::new(),
+            };
+            Ok(PartAnswer { status: answer.status, json, warnings: answer.warnings })
+        }
+        .boxed()
+    }
+
+    fn watch(&self, call: &Call) -> Option<Arc<dyn Watch>> {
+        let (shared, mount) = (Arc::clone(&self.shared), MountInfo::clone(&self.mount.info));
+        Some(Arc::new(Watching { shared, mount, caller: call.caller.clone()? }))
+    }
+
+    fn neighbour(&self, call: &Call, path: &str) -> Option<Neighbour> {
+        let inside = path.strip_prefix(&*self.mount.info.path)?;
+        let mount = Arc::clone(&self.mount.info);
+        Some(Neighbour { mount, path: inside.into(), view: call.view.tx().view(PREFIX) })
     }
 
     fn store(&self) -> Arc<dyn Store> {

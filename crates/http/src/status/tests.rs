@@ -45,6 +45,8 @@ fn every_fault_of_the_rooms_has_a_row() {
     let samples = samples();
     let mut known: Vec<_> = samples.iter().map(|(name, _)| *name).collect();
     let mut all = variants();
+    // It has the row of what it holds.
+    all.retain(|name| *name != "Part");
     assert!(all.len() > 10, "{all:?}");
     known.sort_unstable();
     all.sort_unstable();
@@ -52,6 +54,19 @@ fn every_fault_of_the_rooms_has_a_row() {
     for (name, error) in samples {
         assert_eq!(row(&error).fault, name);
         assert!(TABLE.contains(&row(&error)), "{name}");
+    }
+}
+
+#[test]
+fn a_part_has_the_row_of_its_fault_and_names_itself() {
+    for (name, error) in samples() {
+        let part = Error::Part { place: "items[3]".to_owned(), error: Box::new(error) };
+        assert_eq!(row(&part).fault, name);
+        let said = text(&part, &id()).unwrap_or_default();
+        assert!(
+            !said.contains("secret reason") && !said.contains("some text") || !matches!(name, "Internal" | "Denied")
+        );
+        assert!(name == "NotFound" || said.starts_with("items[3]: "), "{said}");
     }
 }
 

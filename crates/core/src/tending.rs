@@ -1,0 +1,50 @@
+//! Looks in on the mounts that want it, again and again: work that follows what is stored, such as telling others of
+//! changes. It has no state of its own, so a restart loses nothing.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use gate::{MountClass, Services, TendCall};
+use mounts::Mounted;
+use storage::Tx;
+use tokio::task::{AbortHandle, JoinSet};
+
+use crate::{running::Running, services::RequestServices};
+
+/// How often a mount is looked in on, unless the last time still goes on.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Tends the mounts until the server is sealed. One that takes long holds up no other.
+pub(crate) async fn tend(running: Weak<Running>) {
+    let mut tasks = JoinSet::new();
+    let mut busy: HashMap<Arc<str>, AbortHandle> = HashMap::new();
+    loop {
+        let Some(running) = running.upgrade() else { return };
+        while tasks.try_join_next().is_some() {}
+        busy.retain(|_, task| !task.is_finished());
+        for mounted in running.mounts.list(MountClass::Secret).into_values() {
+            let wanted = mounted.backend.is_tended() && !mounted.entry.tainted;
+            if wanted && !busy.contains_key(&mounted.info.uuid) {
+                let task = tasks.spawn(visit(Arc::clone(&running), Arc::clone(&mounted)));
+                busy.insert(Arc::clone(&mounted.info.uuid), task);
+            }
+        }
+        let clock = running.clock.clone();
+        drop(running);
+        clock.sleep(PAUSE).await;
+    }
+}
+
+async fn visit(running: Arc<Running>, mounted: Arc<Mounted>) {
+    let call = TendCall {
+        mount: Arc::clone(&mounted.info),
+        view: Tx::new(running.store()).view(Arc::clone(&mounted.prefix)),
+        services: RequestServices::new(&running) as Arc<dyn Services>,
+    };
+    if let Err(error) = mounted.backend.tend(call).await {
+        tracing::debug!(mount = &*mounted.info.path, %error, "a mount could not be tended");
+    }
+}
