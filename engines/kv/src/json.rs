@@ -63,6 +63,18 @@ impl<'a> Node<'a> {
         Bytes::from_owner(out)
     }
 
+    /// This object with those members only whose names `keep` takes.
+    pub(crate) fn retain(&self, keep: impl Fn(&str) -> bool) -> Bytes {
+        let mut out = buffer(self.text.len());
+        out.push(b'{');
+        for member in self.members.iter().flatten().filter(|member| keep(&member.name)) {
+            write_name(member.written, &mut out);
+            out.extend_from_slice(member.value.text.as_bytes());
+        }
+        out.push(b'}');
+        Bytes::from_owner(out)
+    }
+
     /// The names in this object, down to `depth` levels (0 is all), with null for the values.
     pub(crate) fn names(&self, depth: u64) -> Bytes {
         let mut out = buffer(self.text.len());

@@ -7,7 +7,10 @@ use engine::{Answer, Body, Cx, Done, Engine, Error, Keys, LeaseId, Opening, Rout
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::path::{FolderPath, Paging, SecretPath};
+use crate::{
+    path::{FolderPath, Paging, SecretPath},
+    v2::seen,
+};
 
 /// A mount without versions. It holds nothing in memory.
 pub(crate) struct Kv1;
@@ -16,6 +19,8 @@ impl Engine for Kv1 {
     fn open(_: Opening) -> Self {
         Self
     }
+
+    const HIDES_FIELDS: bool = true;
 
     fn routes() -> Routes<Self> {
         Routes::default()
@@ -59,6 +64,7 @@ async fn exists(cx: Cx<Kv1>, path: SecretPath) -> Result<bool, Error> {
 
 async fn read(cx: Cx<Kv1>, path: SecretPath) -> Result<Answer, Error> {
     let value = cx.view().get(&key(&path)).await?.ok_or(Error::NotFound)?;
+    let value = if cx.hides_fields() { seen(&cx, &value)? } else { value };
     let life = wished_life(&value).unwrap_or(cx.mount().default_ttl);
     // No lease, but clients read here when to ask again.
     let renewed = Some((LeaseId("".into()), life, false));

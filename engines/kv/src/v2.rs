@@ -6,28 +6,35 @@
 //! m/<path>                    the record of a secret: all but the values
 //! v/<number>/<path>           the value of one version
 //! r/<path>                    how one field is rotated
+//! h/<name>, p/<name>          a webhook, and how far it was told
+//! x/<second>/<path>           that a secret was removed, for a week
 //! ```
 //! The number comes first, so that a secret `a` cannot meet a secret `a/1`. A read costs one record and one value.
 
 mod author;
+mod batch;
 mod config;
 mod data;
 mod detailed;
+mod events;
 mod glance;
 mod invalid;
 mod metadata;
 mod record;
+mod references;
 mod rotation;
 mod search;
 mod span;
 mod subkeys;
+mod transfer;
 mod versions;
+mod webhooks;
 
-use std::sync::OnceLock;
+use std::{collections::BTreeMap, sync::OnceLock};
 
 use api::Verb;
 use clock::Timestamp;
-use engine::{Due, Engine, Error, Opening, Routes, Scope};
+use engine::{Cx, Due, Engine, Error, Opening, Routes, Scope};
 use secret::Zeroizing;
 use storage::View;
 
@@ -39,11 +46,17 @@ use self::{
 /// A mount with versions.
 pub(crate) struct Kv2 {
     fingerprint: OnceLock<crypto::hmac::Key>,
+    listeners: events::Seats,
+    telling: webhooks::Telling,
 }
 
 impl Engine for Kv2 {
     fn open(_: Opening) -> Self {
-        Self { fingerprint: OnceLock::new() }
+        Self {
+            fingerprint: OnceLock::new(),
+            listeners: events::Seats::default(),
+            telling: webhooks::Telling::default(),
+        }
     }
 
     fn routes() -> Routes<Self> {
@@ -85,10 +98,45 @@ impl Engine for Kv2 {
             .only_reads()
             .on(Verb::List, "search/{path...}", "Find secrets below a folder by name and metadata.", search::search)
             .on(Verb::Read, "search/{path...}", "Find secrets below a folder by name and metadata.", search::search)
+            .on(Verb::Read, "references/{path...}", "Show which fields have their values elsewhere.", references::read)
+            .only_reads()
+            .on(Verb::Write, "references/{path...}", "Take values of fields from other secrets.", references::write)
+            .exists(references::exists)
+            .on(Verb::Delete, "references/{path...}", "End all references of a secret.", references::delete)
+            .on(Verb::Write, "batch/read", "Read many secrets at once.", batch::read)
+            .on(Verb::Write, "batch/write", "Write many secrets at once, or none of them.", batch::write)
+            .on(Verb::Read, "events/{path...}", "Follow the changes of secrets, as server-sent events.", events::read)
+            .only_reads()
+            .on(Verb::List, "webhooks", "List the webhooks.", webhooks::list)
+            .only_reads()
+            .on(Verb::Read, "webhooks/{name}", "Show a webhook and how it stands.", webhooks::read)
+            .only_reads()
+            .on(Verb::Write, "webhooks/{name}", "Tell somebody of the changes of secrets.", webhooks::write)
+            .sudo()
+            .on(Verb::Delete, "webhooks/{name}", "Delete a webhook.", webhooks::delete)
+            .sudo()
+            .on(Verb::Write, "copy/{path...}", "Copy a secret or a tree with its history.", transfer::copy)
+            .on(Verb::Write, "move/{path...}", "Move a secret or a tree with its history.", transfer::relocate)
             .on(Verb::Read, "config", "Show the settings of the mount.", config::read)
             .only_reads()
             .on(Verb::Write, "config", "Change the settings of the mount.", config::write);
         invalid::add(rotation::add(routes))
+    }
+
+    const HIDES_FIELDS: bool = true;
+    const TENDED: bool = true;
+
+    async fn tend(cx: Scope<Self>) -> Result<(), Error> {
+        webhooks::tend(&cx).await
+    }
+
+    async fn metadata(cx: Cx<Self>) -> Result<Option<BTreeMap<String, String>>, Error> {
+        let secret = cx
+            .path()
+            .split_once('/')
+            .filter(|(family, path)| metadata::OF_SECRETS.contains(family) && !path.is_empty() && !path.ends_with('/'));
+        let Some((_, path)) = secret else { return Ok(None) };
+        Ok(Record::load(cx.view(), path).await?.map(|record| record.custom))
     }
 
     async fn rotate(cx: Scope<Self>, due: Due) -> Result<(), Error> {
@@ -120,13 +168,20 @@ fn short(tag: [u8; 32]) -> String {
     hexadecimal(tag.first_chunk::<16>().unwrap_or(&[0; 16]))
 }
 
-/// Keeps what a mount without versions held as the first version of a secret.
-pub(crate) async fn take_over(view: &View, path: &str, value: bytes::Bytes, now: Timestamp) -> Result<(), Error> {
+/// The fingerprint that a value has in the mount of `view`.
+async fn fingerprint_at(view: &View, value: &[u8]) -> Result<String, Error> {
     let key = match view.get(FINGERPRINT_KEY).await? {
         Some(bytes) => crypto::hmac::Key::new(&bytes),
         None => make_fingerprint_key(view),
     };
-    let fingerprint = short(key.sign(&value));
+    Ok(short(key.sign(value)))
+}
+
+pub(crate) use glance::seen;
+
+/// Keeps what a mount without versions held as the first version of a secret.
+pub(crate) async fn take_over(view: &View, path: &str, value: bytes::Bytes, now: Timestamp) -> Result<(), Error> {
+    let fingerprint = fingerprint_at(view, &value).await?;
     let author = Author::upgrade();
     let draft = Draft { id: crypto::random::uuid(), value, fingerprint, author, now, life: None };
     let mut record = Record::new(now);

@@ -149,3 +149,40 @@ async fn a_page_ends_after_so_much_work_even_if_nothing_is_found() {
     let page = mount.list("search").await.unwrap().data;
     assert_eq!(page["keys"].as_array().unwrap().len(), 1000);
 }
+
+#[tokio::test]
+async fn secrets_are_found_by_how_they_are() {
+    let mount = Mounted::with(engine_kv::KIND, &[("version", "2")]);
+    let put = async |path: &str| {
+        mount.write(&format!("data/{path}"), json!({ "data": { "password": "hunter2" } })).await.unwrap();
+    };
+    put("old").await;
+    mount.time().advance(std::time::Duration::from_secs(60));
+    put("twice").await;
+    put("twice").await;
+    put("gone").await;
+    mount.delete("data/gone").await.unwrap();
+    mount.write("metadata/noted", json!({ "custom_metadata": { "owner": "shop" } })).await.unwrap();
+    let cases: &[(&str, &[&str])] = &[
+        ("state=live", &["old", "twice"]),
+        ("state=deleted", &["gone"]),
+        ("state=empty", &["noted"]),
+        ("label=previous", &["twice"]),
+        ("label=current&state=live&name=o", &["old"]),
+        ("label=none", &[]),
+        ("updated_after=2027-01-15T08:00:30Z", &["gone", "noted", "twice"]),
+        ("updated_before=2027-01-15T08:00:30Z", &["old"]),
+        ("updated_after=2027-01-15T08:00:30Z&meta.owner=*", &["noted"]),
+    ];
+    for (query, expected) in cases {
+        assert_eq!(keys(&mount, None, &format!("search?{query}")).await, *expected, "{query}");
+    }
+    for bad in ["state=x", "updated_after=yesterday", "updated_before=5"] {
+        let error = mount.read(&format!("search?{bad}")).await.unwrap_err();
+        assert!(error.to_string().starts_with(bad.split('=').next().unwrap()), "{error}");
+    }
+    // Who may read a value knows its name, not how it is.
+    let reader = mount.caller("reader", &[("kv/search", READ), ("kv/search/*", LIST), ("kv/data/*", READ)]);
+    assert_eq!(keys(&mount, Some(&reader), "search/?state=live").await, Vec::<String>::new());
+    assert_eq!(keys(&mount, Some(&reader), "search/?name=old").await, ["old"]);
+}

@@ -10,7 +10,8 @@ use super::{
     Kv2,
     author::Author,
     config::Config,
-    fingerprint, glance,
+    fingerprint,
+    glance::{self, Show},
     record::{Draft, Record, damaged, value},
 };
 use crate::{json::Node, path::SecretPath};
@@ -47,7 +48,12 @@ pub(crate) struct Written {
 }
 
 pub(crate) async fn read(cx: Cx<Kv2>, path: SecretPath) -> Result<Answer, Error> {
-    glance::read_data(&cx, &path).await
+    let show = match cx.query("references") {
+        None | Some("" | "true") => Show::Filled,
+        Some("false") => Show::Own,
+        Some(_) => return Err(Error::invalid("references: use true, or false for the secret as it is stored")),
+    };
+    glance::read(&cx, &path, show).await
 }
 
 pub(crate) async fn write(cx: Cx<Kv2>, path: SecretPath) -> Result<Data<Written>, Error> {
@@ -68,7 +74,7 @@ pub(crate) async fn patch(cx: Cx<Kv2>, path: SecretPath) -> Result<Answer, Error
     let record = Record::load(cx.view(), path.as_str()).await?.ok_or(Error::NotFound)?;
     let current = record.current();
     if !record.version(current).ok_or(Error::NotFound)?.is_live(cx.now()) {
-        return glance::read(&cx, &path, "data", Ok).await;
+        return glance::read(&cx, &path, Show::Own).await;
     }
     check(new.options, &config, Some(&record))?;
     let before = value(cx.view(), path.as_str(), current).await?;

@@ -9,13 +9,16 @@ use engine::{Answer, Body, Cx, Error};
 use secret::Kept;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use storage::Entry;
 
 use super::{
     Kv2,
     record::{CURRENT, Label, PREVIOUS, damaged, record_key, value},
+    references::{self, Link},
 };
-use crate::{json::buffer, path::SecretPath};
+use crate::{
+    json::{Node, buffer},
+    path::SecretPath,
+};
 
 /// A [`super::record::Record`], as far as a read needs it.
 #[derive(Deserialize)]
@@ -28,6 +31,9 @@ struct Glance<'a> {
     updated: &'a str,
     #[serde(borrow)]
     versions: Vec<Glanced<'a>>,
+    /// Read in full only where values are wanted.
+    #[serde(borrow)]
+    links: Option<&'a RawValue>,
 }
 
 /// The labels that a read asks for.
@@ -70,58 +76,81 @@ struct Ready {
     kept: Arc<Kept>,
 }
 
+/// What a read shows of a value.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Show {
+    /// All of it, with the values that lie elsewhere.
+    Filled,
+    /// All of it, as it is stored.
+    Own,
+    /// The names in it, down to so many levels.
+    Names(u64),
+}
+
 /// Reads the version that the query asks for.
-pub(crate) async fn read_data(cx: &Cx<Kv2>, path: &SecretPath) -> Result<Answer, Error> {
+pub(crate) async fn read(cx: &Cx<Kv2>, path: &SecretPath, show: Show) -> Result<Answer, Error> {
     let wanted = wanted(cx)?;
     let record = cx.view().get_entry(&record_key(path.as_str())).await?.ok_or(Error::NotFound)?;
-    if let (Wanted::Current, Some(ready)) = (&wanted, record.derived.get::<Ready>())
+    // The reply that is kept shows everything.
+    let whole = !matches!(show, Show::Names(_)) && !cx.hides_fields();
+    if whole
+        && let (Wanted::Current, Some(ready)) = (&wanted, record.derived.get::<Ready>())
         && ready.holds(cx.now())
     {
         return Ok(ready.answer(cx));
     }
-    read_record(cx, path, wanted, &record, "data", Ok).await
-}
-
-/// Reads the version that the query asks for, and shows what `show` makes of its value under the name `field`.
-pub(crate) async fn read(
-    cx: &Cx<Kv2>,
-    path: &SecretPath,
-    field: &'static str,
-    show: impl FnOnce(Bytes) -> Result<Bytes, Error>,
-) -> Result<Answer, Error> {
-    let wanted = wanted(cx)?;
-    let record = cx.view().get_entry(&record_key(path.as_str())).await?.ok_or(Error::NotFound)?;
-    read_record(cx, path, wanted, &record, field, show).await
-}
-
-async fn read_record(
-    cx: &Cx<Kv2>,
-    path: &SecretPath,
-    wanted: Wanted,
-    record: &Entry,
-    field: &'static str,
-    show: impl FnOnce(Bytes) -> Result<Bytes, Error>,
-) -> Result<Answer, Error> {
     let glance: Glance<'_> = serde_json::from_slice(&record.value).map_err(|_| damaged(path.as_str()))?;
     let now = cx.now();
     let version = glance.find(&wanted, now).ok_or(Error::NotFound)?;
+    let field = if matches!(show, Show::Names(_)) { "subkeys" } else { "data" };
     if !version.is_live(now) {
         let body = reply(field, None, version, glance.custom);
         return Ok(Answer { body: Body::Json(body), status: Some(404), ..Answer::default() });
+    }
+    let links = glance.links.filter(|_| show == Show::Filled);
+    if cx.hides_fields() || links.is_some() {
+        // Another one for each caller, and with each change elsewhere: it has no tag, and is not kept.
+        let body = own(cx, path, show, version.n, links).await?;
+        return Ok(Answer { body: Body::Json(reply(field, Some(&body), version, glance.custom)), ..Answer::default() });
     }
     let tag = glance.tag(version);
     if let Some(unchanged) = unchanged(cx, &tag) {
         return Ok(unchanged);
     }
-    let shown = show(value(cx.view(), path.as_str(), version.n).await?)?;
+    let shown = own(cx, path, show, version.n, None).await?;
     let body = reply(field, Some(&shown), version, glance.custom);
     let until = [glance.labels.current.and_then(|label| label.until), version.expires, version.deletion];
     let until = until.into_iter().flatten().min();
     let ready = Arc::new(Ready { from: version.not_before, until, tag, body, kept: Arc::default() });
-    if field == "data" && matches!(wanted, Wanted::Current) {
+    // What is stored is the whole of it only where nothing comes from elsewhere.
+    if whole && glance.links.is_none() && matches!(wanted, Wanted::Current) {
         record.derived.keep(Arc::clone(&ready), READY + 4 * ready.body.len());
     }
     Ok(ready.answer(cx))
+}
+
+/// What this caller is shown of a value.
+async fn own(cx: &Cx<Kv2>, path: &SecretPath, show: Show, n: u64, links: Option<&RawValue>) -> Result<Bytes, Error> {
+    let value = value(cx.view(), path.as_str(), n).await?;
+    let value = if cx.hides_fields() { seen(cx, &value)? } else { value };
+    match (show, links) {
+        (Show::Names(depth), _) => Ok(Node::parse(&value).ok_or_else(too_deep)?.names(depth)),
+        (_, Some(links)) => {
+            let links: Vec<Link> = serde_json::from_str(links.get()).map_err(|_| damaged(path.as_str()))?;
+            let links: Vec<Link> = links.into_iter().filter(|link| cx.shows(&link.field)).collect();
+            Box::pin(references::fill(cx, &links, value)).await
+        }
+        (_, None) => Ok(value),
+    }
+}
+
+/// What the caller may see of a secret.
+pub(crate) fn seen<E>(cx: &Cx<E>, value: &[u8]) -> Result<Bytes, Error> {
+    Ok(Node::parse(value).ok_or_else(too_deep)?.retain(|name| cx.shows(name)))
+}
+
+fn too_deep() -> Error {
+    Error::invalid("the secret is nested too deeply to be shown")
 }
 
 /// The reply to a client that has it already.

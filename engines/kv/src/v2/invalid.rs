@@ -49,15 +49,21 @@ fn answer(path: &str, command: &str) -> Result<Answer, Error> {
 
 /// The first segments that mean something; other verbs on them are unsupported.
 const FAMILIES: &[&str] = &[
+    "batch",
     "config",
+    "copy",
     "data",
     "delete",
     "destroy",
     "detailed-metadata",
+    "events",
     "metadata",
+    "move",
+    "references",
     "rotate",
     "rotation",
     "search",
     "subkeys",
     "undelete",
+    "webhooks",
 ];

@@ -10,6 +10,7 @@ use super::{
     Kv2,
     author::Author,
     config::{Config, checked_versions},
+    events,
     record::{RECORDS, Record, Version, record_key, value_key},
     rotation,
     span::Span,
@@ -249,6 +250,21 @@ fn check_custom(custom: &BTreeMap<String, String>) -> Result<(), Error> {
     Ok(())
 }
 
+/// The families of paths that are about one secret.
+pub(crate) const OF_SECRETS: &[&str] = &[
+    "copy",
+    "data",
+    "delete",
+    "destroy",
+    "metadata",
+    "move",
+    "references",
+    "rotate",
+    "rotation",
+    "subkeys",
+    "undelete",
+];
+
 const MAX_KEYS: usize = 64;
 const MAX_KEY: usize = 128;
 const MAX_VALUE: usize = 512;
@@ -260,6 +276,7 @@ pub(crate) async fn delete(cx: Cx<Kv2>, path: SecretPath) -> Result<Done, Error>
         cx.view().delete(&value_key(version.n, path.as_str()));
     }
     cx.view().delete(&record_key(path.as_str()));
+    events::note_removal(cx.view(), path.as_str(), cx.now()).await?;
     if record.rotation_class.is_some() {
         rotation::forget(&cx, path.as_str()).await?;
     }

@@ -8,7 +8,7 @@ use engine::Error;
 use serde::{Deserialize, Serialize};
 use storage::View;
 
-use super::{author::Author, span::Span};
+use super::{author::Author, references::Link, span::Span};
 
 /// A secret. [`super::glance`] reads the same form.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -48,9 +48,9 @@ pub(crate) struct Record {
     pub(crate) owner: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) description: Option<String>,
-    /// Secrets that belong to it, by mount and path.
+    /// Fields whose values lie in other secrets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) links: Vec<String>,
+    pub(crate) links: Vec<Link>,
     /// How long a deleted secret can be recovered, and whether it can be removed before that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) deletion: Option<Deletion>,

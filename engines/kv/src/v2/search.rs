@@ -4,21 +4,40 @@
 use std::collections::BTreeMap;
 
 use api::Operation;
+use clock::Timestamp;
 use engine::{Cx, Data, Error};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
 use storage::Scan;
 
-use super::{Kv2, record::RECORDS};
+use super::{
+    Kv2,
+    record::{RECORDS, Record},
+};
 use crate::path::FolderPath;
 
 /// What is looked for. Beside the named ones there is a parameter `meta.<key>` for each key of the custom metadata.
 struct Filter {
     name: Option<String>,
     meta: BTreeMap<String, String>,
+    label: Option<String>,
+    state: Option<State>,
+    updated: (Option<Timestamp>, Option<Timestamp>),
+    now: Timestamp,
     after: Option<String>,
     limit: usize,
     depth: usize,
+}
+
+/// How a secret is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// The current version can be read.
+    Live,
+    /// The current version is deleted or destroyed.
+    Deleted,
+    /// There is no version, only metadata.
+    Empty,
 }
 
 /// A page of what was found.
@@ -34,7 +53,7 @@ pub(crate) struct Found {
 }
 
 impl Filter {
-    fn new(mut parameters: BTreeMap<String, String>) -> Result<Self, Error> {
+    fn new(mut parameters: BTreeMap<String, String>, now: Timestamp) -> Result<Self, Error> {
         let mut take = |name: &str| parameters.remove(name).filter(|text| !text.is_empty());
         let number = |name: &str, text: Option<String>| match text {
             None => Ok(0),
@@ -43,17 +62,40 @@ impl Filter {
         let name = take("name").map(|name| name.to_lowercase());
         let after = take("after");
         let (limit, depth) = (number("limit", take("limit"))?, number("depth", take("depth"))?);
+        let moment = |name: &str, text: Option<String>| match text.map(|text| text.parse()) {
+            None => Ok(None),
+            Some(Ok(moment)) => Ok(Some(moment)),
+            Some(Err(_)) => Err(Error::invalid(format!("{name}: use a time such as 2026-01-02T03:04:05Z"))),
+        };
+        let updated =
+            (moment("updated_after", take("updated_after"))?, moment("updated_before", take("updated_before"))?);
+        let label = take("label");
+        let state = match take("state").as_deref() {
+            None => None,
+            Some("live") => Some(State::Live),
+            Some("deleted") => Some(State::Deleted),
+            Some("empty") => Some(State::Empty),
+            Some(_) => return Err(Error::invalid("state: use live, deleted or empty")),
+        };
         let mut meta = BTreeMap::new();
         for (parameter, wanted) in parameters {
             let Some(key) = parameter.strip_prefix("meta.") else {
                 return Err(Error::invalid(format!(
-                    "{parameter:?} is no parameter of a search; use name, meta.<key>, depth, after and limit"
+                    "{parameter:?} is no parameter of a search; use name, meta.<key>, label, state, \
+                     updated_after, updated_before, depth, after and limit"
                 )));
             };
             meta.insert(key.to_owned(), wanted.to_lowercase());
         }
         let limit = if limit == 0 { MAX_FOUND } else { limit.min(MAX_FOUND) };
-        Ok(Self { name, meta, after, limit, depth: if depth == 0 { usize::MAX } else { depth } })
+        let depth = if depth == 0 { usize::MAX } else { depth };
+        Ok(Self { name, meta, label, state, updated, now, after, limit, depth })
+    }
+
+    /// Whether more is asked for than the name.
+    fn looks_inside(&self) -> bool {
+        let (after, before) = self.updated;
+        !self.meta.is_empty() || self.label.is_some() || self.state.is_some() || after.is_some() || before.is_some()
     }
 
     /// Whether a path, relative to the folder, is one that is looked for.
@@ -66,16 +108,23 @@ impl Filter {
     }
 
     fn describes(&self, record: &[u8]) -> bool {
-        #[derive(Deserialize)]
-        struct Noted {
-            #[serde(default)]
-            custom: BTreeMap<String, String>,
-        }
-        let Ok(noted) = serde_json::from_slice::<Noted>(record) else { return false };
+        let Ok(record) = serde_json::from_slice::<Record>(record) else { return false };
         let has = |(key, wanted): (&String, &String)| {
-            noted.custom.get(key).is_some_and(|value| glob(wanted, &value.to_lowercase()))
+            record.custom.get(key).is_some_and(|value| glob(wanted, &value.to_lowercase()))
         };
+        let labelled =
+            |name: &String| record.label(name).is_some_and(|label| label.until.is_none_or(|until| until > self.now));
+        let state = match record.version(record.current()) {
+            Some(version) if version.is_live(self.now) => State::Live,
+            Some(_) => State::Deleted,
+            None => State::Empty,
+        };
+        let (after, before) = self.updated;
         self.meta.iter().all(has)
+            && self.label.as_ref().is_none_or(labelled)
+            && self.state.is_none_or(|wanted| wanted == state)
+            && after.is_none_or(|after| record.updated > after)
+            && before.is_none_or(|before| record.updated < before)
     }
 }
 
@@ -88,7 +137,7 @@ pub(crate) async fn search(
         Ok(text) => Ok((name, text)),
         Err(_) => Err(Error::invalid(format!("{name:?} must be one text"))),
     };
-    let filter = Filter::new(parameters.into_iter().map(text).collect::<Result<_, _>>()?)?;
+    let filter = Filter::new(parameters.into_iter().map(text).collect::<Result<_, _>>()?, cx.now())?;
     let mut found = Found { keys: Vec::new(), more: true, after: None };
     let mut search = Search { cx: &cx, folder: folder.as_str(), filter: &filter, looked_at: 0, step: PAGE };
     let mut after = filter.after.clone();
@@ -123,7 +172,7 @@ impl Search<'_> {
             prefix: base.to_owned(),
             after: after.as_deref().map(|after| beyond(base, after)),
             limit: self.step,
-            values: !self.filter.meta.is_empty(),
+            values: self.filter.looks_inside(),
         };
         let (entries, more) = self.cx.view().tx().scan(&scan).await?;
         self.looked_at += entries.len().max(1);
@@ -156,8 +205,8 @@ impl Search<'_> {
     fn offer(&self, path: &str, record: Option<&bytes::Bytes>, found: &mut Vec<String>) {
         let wanted = self.filter.names(path)
             && match record {
-                Some(record) => self.filter.meta.is_empty() || self.filter.describes(record),
-                None => self.filter.meta.is_empty(),
+                Some(record) => !self.filter.looks_inside() || self.filter.describes(record),
+                None => !self.filter.looks_inside(),
             };
         if wanted && self.may_know(path) {
             found.push(path.to_owned());
@@ -169,9 +218,9 @@ impl Search<'_> {
         let folder = full.trim_end_matches('/').rsplit_once('/').map_or("", |(folder, _)| folder);
         let slash = if folder.is_empty() { "" } else { "/" };
         let reads = |family: &str| self.cx.allows(&format!("{family}/{full}"), Operation::Read);
-        // Whoever asks for custom metadata must be allowed to read it, else the answers would tell it.
+        // Whoever asks for metadata must be allowed to read it, else the answers would tell it.
         reads("metadata")
-            || self.filter.meta.is_empty()
+            || !self.filter.looks_inside()
                 && (reads("data") || self.cx.allows(&format!("metadata/{folder}{slash}"), Operation::List))
     }
 }

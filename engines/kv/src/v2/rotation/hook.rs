@@ -22,18 +22,18 @@ use crate::{
 
 /// Where to call, and how to sign.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Hook {
-    pub(super) url: String,
+pub(crate) struct Hook {
+    pub(crate) url: String,
     #[serde(with = "kept")]
-    pub(super) secret: SecretString,
-    pub(super) ca_cert: String,
-    pub(super) timeout: Duration,
+    pub(crate) secret: SecretString,
+    pub(crate) ca_cert: String,
+    pub(crate) timeout: Duration,
 }
 
 /// The steps, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Step {
+pub(crate) enum Step {
     /// Take note of the new value, or name another one.
     Create,
     /// Make the new value work beside the old one.
@@ -45,7 +45,7 @@ pub(super) enum Step {
 }
 
 impl Step {
-    pub(super) fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Create => "create",
             Self::Set => "set",
@@ -56,25 +56,25 @@ impl Step {
 }
 
 /// What is said to the hook.
-pub(super) struct Message<'a> {
-    pub(super) step: Step,
+pub(crate) struct Message<'a> {
+    pub(crate) step: Step,
     /// The id of the version: the same in all steps.
-    pub(super) id: &'a str,
-    pub(super) mount: &'a str,
-    pub(super) path: &'a str,
-    pub(super) field: &'a str,
-    pub(super) version: u64,
+    pub(crate) id: &'a str,
+    pub(crate) mount: &'a str,
+    pub(crate) path: &'a str,
+    pub(crate) field: &'a str,
+    pub(crate) version: u64,
     /// The new value as JSON.
-    pub(super) value: Option<&'a str>,
+    pub(crate) value: Option<&'a str>,
     /// The value in force as JSON, for the step that needs it to log in with.
-    pub(super) current_value: Option<&'a str>,
+    pub(crate) current_value: Option<&'a str>,
     /// For how long the old value shall go on working, in seconds.
-    pub(super) overlap: u64,
+    pub(crate) overlap: u64,
 }
 
 impl Hook {
     /// Checks what was said. Nothing is sent yet.
-    pub(super) fn new(
+    pub(crate) fn new(
         url: String,
         secret: SecretString,
         ca_cert: String,
@@ -94,7 +94,7 @@ impl Hook {
     }
 
     /// Does one step. For [`Step::Create`], the answer may name another value, which is given as JSON.
-    pub(super) async fn call(&self, now: Timestamp, message: &Message<'_>) -> Result<Option<Zeroizing<String>>, Error> {
+    pub(crate) async fn call(&self, now: Timestamp, message: &Message<'_>) -> Result<Option<Zeroizing<String>>, Error> {
         let step = message.step.as_str();
         let failed = |why: String| Error::Target(format!("the hook failed at step {step:?}: {why}"));
         let body = message.body();
@@ -119,6 +119,23 @@ impl Hook {
         match message.step {
             Step::Create => named_value(&answer).map_err(failed),
             _ => Ok(None),
+        }
+    }
+
+    /// Tells something that is no step of a rotation, and holds no secret. An error is why it was not taken.
+    pub(crate) async fn post(&self, now: Timestamp, key: &str, body: Vec<u8>) -> Result<(), String> {
+        let prepare = || Ok::<_, Error>((self.client()?, checked(&self.url)?));
+        let (client, url) = prepare().map_err(|error| error.to_string())?;
+        let request = client
+            .post(url)
+            .header("Content-Type", "application/json")
+            .header("Idempotency-Key", key)
+            .header(SIGNATURE, self.sign(now, &body))
+            .body(body);
+        let response = request.send().await.map_err(|error| innermost(&error))?;
+        match response.status().is_success() {
+            true => Ok(()),
+            false => Err(format!("it answered with status {}", response.status().as_u16())),
         }
     }
 
@@ -244,12 +261,12 @@ fn innermost(error: &reqwest::Error) -> String {
 mod kept {
     use super::{Deserialize, Deserializer, SecretString, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(secret: &SecretString, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(secret: &SecretString, serializer: S) -> Result<S::Ok, S::Error> {
         // EXPOSE: storage is encrypted below the engine.
         serializer.serialize_str(secret.expose())
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SecretString, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SecretString, D::Error> {
         SecretString::deserialize(deserializer)
     }
 }
