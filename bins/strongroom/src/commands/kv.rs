@@ -1,5 +1,6 @@
 //! Key-value secrets, whichever version of the engine keeps them.
 
+mod batch;
 mod delete;
 mod destroy;
 mod enable_versioning;
@@ -8,10 +9,14 @@ mod list;
 mod metadata;
 mod patch;
 mod put;
+mod references;
 mod rollback;
 mod scan;
+mod search;
 mod target;
+mod transfer;
 mod undelete;
+mod watch;
 
 use serde_json::Value;
 
@@ -40,8 +45,16 @@ pub(crate) enum Kv {
     Undelete(undelete::Undelete),
     Destroy(destroy::Destroy),
     Rollback(rollback::Rollback),
+    Copy(transfer::Copy),
+    Move(transfer::Move),
+    Watch(watch::Watch),
+    Search(search::Search),
     #[command(subcommand)]
     Metadata(metadata::Metadata),
+    #[command(subcommand)]
+    Batch(batch::Batch),
+    #[command(subcommand)]
+    References(references::References),
     EnableVersioning(enable_versioning::EnableVersioning),
 }
 
@@ -57,7 +70,13 @@ impl Kv {
             Self::Undelete(command) => command.run(session).await,
             Self::Destroy(command) => command.run(session).await,
             Self::Rollback(command) => command.run(session).await,
+            Self::Copy(command) => command.run(session).await,
+            Self::Move(command) => command.run(session).await,
+            Self::Watch(command) => command.run(session).await,
+            Self::Search(command) => command.run(session).await,
             Self::Metadata(command) => command.run(session).await,
+            Self::Batch(command) => command.run(session).await,
+            Self::References(command) => command.run(session).await,
             Self::EnableVersioning(command) => command.run(session).await,
         }
     }

@@ -121,6 +121,7 @@ const MOUNT: &str = "GET /v1/sys/internal/ui/mounts/team/secret";
 fn key_value() -> Vec<Story> {
     const AT: &str = "GET /v1/sys/internal/ui/mounts/team/secret/app/db";
     const DATA: &str = "GET /v1/team/secret/data/app/db";
+    const OWN: &str = "GET /v1/team/secret/data/app/db?references=false";
     vec![
         call("kv-get", "kv get team/secret/app/db", &[(AT, 200, V2), (DATA, 200, SECRET)]),
         call("kv-get-mount", "kv get -mount=team/secret app/db", &[(MOUNT, 200, V2), (DATA, 200, SECRET)]),
@@ -180,7 +181,7 @@ fn key_value() -> Vec<Story> {
             &[
                 (MOUNT, 200, V2),
                 ("PATCH /v1/team/secret/data/app/db", 405, r#"{"errors":["unsupported operation"]}"#),
-                (DATA, 200, SECRET),
+                (OWN, 200, SECRET),
                 ("PUT /v1/team/secret/data/app/db", 200, WRITTEN),
             ],
         ),
@@ -189,8 +190,8 @@ fn key_value() -> Vec<Story> {
             "kv rollback -version=2 -mount=team/secret app/db",
             &[
                 (MOUNT, 200, V2),
-                (DATA, 404, DELETED),
-                ("GET /v1/team/secret/data/app/db?version=2", 200, SECRET),
+                (OWN, 404, DELETED),
+                ("GET /v1/team/secret/data/app/db?version=2&references=false", 200, SECRET),
                 ("PUT /v1/team/secret/data/app/db", 200, WRITTEN),
             ],
         ),

@@ -90,7 +90,7 @@ impl Patch {
     /// Reads the secret and writes it changed, unless somebody was faster.
     async fn rewrite(&self, session: &Session, target: &Target, changes: Map<String, Value>) -> Outcome {
         let path = target.at("data");
-        let current = target.read(session, None).await?;
+        let current = target.read_own(session, None).await?;
         let Some((mut data, version)) = current.as_ref().and_then(contents) else {
             return Err(Failure::Nothing(format!("No value found at {path}")));
         };

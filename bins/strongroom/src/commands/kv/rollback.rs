@@ -23,12 +23,12 @@ impl Rollback {
         let target = Target::find(session, &self.place).await?;
         target.must_be_versioned("Rollback")?;
         let path = target.at("data");
-        let current = target.read(session, None).await?;
+        let current = target.read_own(session, None).await?;
         let Some(current) = current.as_ref().and_then(|answer| answer.at("metadata")) else {
             return Err(Failure::Nothing(format!("No value found at {path}")));
         };
         let cas = current.integer_at("version");
-        let wanted = target.read(session, Some(self.version)).await?;
+        let wanted = target.read_own(session, Some(self.version)).await?;
         let Some(wanted) = wanted else {
             return Err(Failure::Nothing(format!("No value found at {path}, version {}", self.version)));
         };

@@ -65,9 +65,24 @@ impl Target {
 
     /// Reads the secret at `version`, or the current one.
     pub(super) async fn read(&self, session: &Session, version: Option<u64>) -> Result<Option<Answer>, Failure> {
+        self.read_with(session, version, &[]).await
+    }
+
+    /// As [`Target::read`], to write it again: without values that come from other secrets.
+    pub(super) async fn read_own(&self, session: &Session, version: Option<u64>) -> Result<Option<Answer>, Failure> {
+        self.read_with(session, version, &[("references", "false")]).await
+    }
+
+    async fn read_with(
+        &self,
+        session: &Session,
+        version: Option<u64>,
+        more: &[(&str, &str)],
+    ) -> Result<Option<Answer>, Failure> {
         let path = self.at("data");
         let version = version.filter(|_| self.versioned).map(|version| version.to_string());
-        let query: Vec<(&str, &str)> = version.iter().map(|version| ("version", version.as_str())).collect();
+        let mut query: Vec<(&str, &str)> = version.iter().map(|version| ("version", version.as_str())).collect();
+        query.extend(more);
         session.ask(&format!("reading {path}"), Verb::Read, &path, &query, None).await
     }
 }

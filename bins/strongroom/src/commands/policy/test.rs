@@ -116,6 +116,9 @@ struct Row {
     /// For how long the reply is to be wrapped.
     #[serde(default)]
     wrap_ttl: Ttl,
+    /// What the secret has noted, for rules with conditions on it.
+    #[serde(default)]
+    custom_metadata: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -224,7 +227,9 @@ impl Row {
                 ask.sudo_required = self.sudo;
                 ask.wrap_ttl = self.wrap_ttl.set();
                 let decision = acl.decide(&ask);
-                if decision.allowed != wanted {
+                let met =
+                    decision.conditions().is_none_or(|conditions| conditions.admits(&self.custom_metadata).is_ok());
+                if (decision.allowed && met) != wanted {
                     let wanted = if wanted { "allow" } else { "deny" };
                     found.push(Surprise { wanted, operation, path: path.clone(), got: decision.reason_text() });
                 }
