@@ -13,10 +13,10 @@ use std::{
 use serde_json::{Value, json};
 use testkit::{server::Server, wire::Reply};
 
-use crate::kit::routes::{OPEN, base, ends_the_test, fits, method, send, start_with_routes};
-
-/// A secret that must come out nowhere.
-const MARKER: &str = "marker-6f1e9a-that-must-not-be-found";
+use crate::kit::{
+    logs::{MARKER, check_log},
+    routes::{OPEN, base, ends_the_test, fits, method, names_no_connection, send, start_with_routes},
+};
 
 /// Fields whose text a refusal may repeat: names, paths and schedules, by which the sender finds the mistake.
 const SAID_AGAIN: &[&str] = &[
@@ -31,11 +31,6 @@ const SAID_AGAIN: &[&str] = &[
     "state",
     "type",
 ];
-
-/// The one reply of status 500 that is the caller's fault, as in Vault.
-fn names_no_connection(reply: &Reply) -> bool {
-    reply.status == 500 && reply.text().contains("failed to find entry for connection")
-}
 
 /// Holds a reply against what every reply has to be.
 #[track_caller]
@@ -57,41 +52,6 @@ fn check(reply: &Reply, sent: &str) {
     check_status(reply, sent);
     let shown = reply.status >= 400 && reply.text().contains(MARKER);
     assert!(!shown, "{reply}\nshows what was sent: {}", sent.chars().take(300).collect::<String>());
-}
-
-/// Whether any value, not the name of one, holds a text.
-fn holds(value: &Value, text: &str) -> bool {
-    match value {
-        Value::String(value) => value.contains(text),
-        Value::Array(values) => values.iter().any(|value| holds(value, text)),
-        Value::Object(values) => values.values().any(|value| holds(value, text)),
-        _ => false,
-    }
-}
-
-fn check_log(server: &Server) {
-    let log = server.log();
-    for word in ["panicked", " ERROR ", MARKER, "internal error"] {
-        let line = log.lines().find(|line| line.contains(word));
-        assert!(line.is_none(), "the log says {word:?}: {line:?}");
-    }
-    assert!(server.folder().join("data/audit").exists());
-    let mut journal = vec![server.folder().join("data/audit")];
-    while let Some(path) = journal.pop() {
-        if path.is_dir() {
-            journal.extend(std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
-        } else {
-            let text = String::from_utf8(std::fs::read(&path).unwrap_or_default()).unwrap_or_default();
-            for line in text.lines().filter(|line| line.contains(MARKER)) {
-                // Errors, warnings and names of policies stand there as the caller reads them; data never does.
-                let record: Value = serde_json::from_str(line).unwrap();
-                for side in ["request", "response"] {
-                    let shown = holds(&record["entry"][side]["data"], MARKER);
-                    assert!(!shown, "{} shows what was sent: {record}", path.display());
-                }
-            }
-        }
-    }
 }
 
 /// Values that no field takes all of.

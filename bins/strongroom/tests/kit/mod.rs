@@ -1,6 +1,7 @@
 //! What the tests over the wire share.
 #![allow(dead_code, reason = "each test program uses its part")]
 
+pub(crate) mod logs;
 pub(crate) mod routes;
 pub(crate) mod world;
 

@@ -148,7 +148,7 @@ pub(crate) fn routes(root: &Wire, mount: &str) -> Vec<Route> {
 
 /// Routes whose success would end the test, or never ends.
 pub(crate) fn ends_the_test(pattern: &str) -> bool {
-    matches!(pattern, "sys/monitor" | "sys/seal" | "auth/token/revoke-self")
+    matches!(pattern, "kv/events/{path...}" | "sys/monitor" | "sys/seal" | "auth/token/revoke-self")
 }
 
 pub(crate) fn method(verb: &str) -> &'static str {
@@ -178,4 +178,9 @@ pub(crate) fn fits(pattern: &str, path: &str) -> bool {
             _ => return false,
         }
     }
+}
+
+/// The one reply of status 500 that is the caller's fault, as in Vault.
+pub(crate) fn names_no_connection(reply: &Reply) -> bool {
+    reply.status == 500 && reply.text().contains("failed to find entry for connection")
 }
