@@ -383,7 +383,8 @@ fn spoilt_requests_do_no_harm() {
         // Each family has its own dice, so that one alone gets the same requests.
         let mut dice = Dice(name.bytes().fold(seed, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into())));
         for at in 0..requests {
-            let mut spoilt = Spoilt::new(&mut dice, members[dice.below(members.len())], at);
+            let route = dice.of(members);
+            let mut spoilt = Spoilt::new(&mut dice, route, at);
             for _ in 0..dice.below(4) {
                 spoilt.spoil(&mut dice, &routes);
             }

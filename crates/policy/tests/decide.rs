@@ -467,3 +467,41 @@ fn the_default_policy_grants_what_a_token_may_do_with_itself() {
 fn acl_of(name: &str, text: &str) -> Acl {
     Acl::compile(&[Arc::new(Policy::parse(name, text).unwrap())], None)
 }
+
+#[test]
+fn conditions_on_the_secret_are_told_with_the_decision() {
+    let plain = r#"path "kv/data/*" { capabilities = ["read", "update"] hidden_fields = ["password"] }"#;
+    let owned = r#"path "kv/data/*" {
+        capabilities      = ["read"]
+        required_metadata = { "owner" = ["shop", "team-*"] }
+    }"#;
+    let decide = |acl: &Acl| acl.decide(&Ask::new("kv/data/a", Read));
+    let decision = decide(&acl(&[plain]));
+    assert!(decision.allowed && decision.reason().is_none());
+    let conditions = decision.conditions().unwrap();
+    assert!(!conditions.on_metadata() && conditions.on_fields());
+    assert!(conditions.shows("user") && !conditions.shows("password"));
+    assert_eq!(
+        decision.to_string(),
+        "allowed by policy \"p1\" line 1 path \"kv/data/*\", without the fields {\"password\"}"
+    );
+    // What two policies say of a path holds together, whichever grants.
+    let both = acl(&[plain, owned]);
+    let decision = decide(&both);
+    let conditions = decision.conditions().unwrap();
+    assert!(conditions.on_metadata() && !conditions.shows("password"));
+    assert!(decision.to_string().contains("if custom metadata \"owner\" is one of [\"shop\", \"team-*\"]"), "{decision}");
+    // A more specific rule without conditions decides alone, as ever.
+    let open = r#"path "kv/data/open" { capabilities = ["read"] }"#;
+    let open = acl(&[plain, owned, open]);
+    assert!(open.decide(&Ask::new("kv/data/open", Read)).conditions().is_none());
+    // To show names, what depends on metadata is not allowed; in full, what has hidden fields is not either.
+    let allowed = |acl: &Acl| (acl.allows("kv/data/a", Read), acl.allows_plainly("kv/data/a", Read));
+    assert_eq!(allowed(&acl(&[plain])), (true, false));
+    assert_eq!(allowed(&both), (false, false));
+    assert_eq!(allowed(&acl(&[&short("kv/data/*: read")])), (true, true));
+    // A deny has nothing to restrict, and root is held by nothing.
+    let denied = acl(&[owned, &short("kv/data/*: deny")]);
+    assert!(decide(&denied).conditions().is_none());
+    assert!(decide(&Acl::compile(&[Arc::new(Policy::root())], None)).conditions().is_none());
+}
