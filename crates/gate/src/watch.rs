@@ -15,8 +15,10 @@ pub trait Watch: Send + Sync + 'static {
 /// What a caller may see at one moment.
 pub struct Sight {
     mount: MountInfo,
-    allows: Box<dyn Fn(&str, Operation) -> bool + Send + Sync>,
+    allows: Box<Allows>,
 }
+
+type Allows = dyn Fn(&str, Operation) -> bool + Send + Sync;
 
 impl Sight {
     /// A sight of a mount, where `allows` says what the caller may do at a full path.

@@ -490,7 +490,10 @@ fn conditions_on_the_secret_are_told_with_the_decision() {
     let decision = decide(&both);
     let conditions = decision.conditions().unwrap();
     assert!(conditions.on_metadata() && !conditions.shows("password"));
-    assert!(decision.to_string().contains("if custom metadata \"owner\" is one of [\"shop\", \"team-*\"]"), "{decision}");
+    assert!(
+        decision.to_string().contains("if custom metadata \"owner\" is one of [\"shop\", \"team-*\"]"),
+        "{decision}"
+    );
     // A more specific rule without conditions decides alone, as ever.
     let open = r#"path "kv/data/open" { capabilities = ["read"] }"#;
     let open = acl(&[plain, owned, open]);

@@ -268,21 +268,20 @@ pub(crate) async fn describe(
 ) -> Result<Value, Error> {
     let stored = store.get(&Key::join([base, RECORDS, path])).await?;
     let record = stored.as_ref().and_then(|entry| serde_json::from_slice::<Record>(&entry.value).ok());
-    let mut said = json!({ "mount": mount, "path": path, "state": "removed" });
-    if let Some(record) = record {
-        let current = record.version(record.current());
-        let live = current.is_some_and(|version| version.is_live(now));
-        let state = match current {
-            Some(_) if live => "live",
-            Some(_) => "deleted",
-            None => "empty",
-        };
-        said["state"] = state.into();
-        said["version"] = record.current().into();
-        said["metadata_version"] = record.metadata_version.into();
-        said["updated_time"] = record.updated.to_string().into();
-    }
-    Ok(said)
+    let Some(record) = record else { return Ok(json!({ "mount": mount, "path": path, "state": "removed" })) };
+    let state = match record.version(record.current()) {
+        Some(version) if version.is_live(now) => "live",
+        Some(_) => "deleted",
+        None => "empty",
+    };
+    Ok(json!({
+        "mount": mount,
+        "path": path,
+        "state": state,
+        "version": record.current(),
+        "metadata_version": record.metadata_version,
+        "updated_time": record.updated.to_string(),
+    }))
 }
 
 /// The secrets below a folder that were written or removed since, in the storage at `base`; `None` if there are too many.

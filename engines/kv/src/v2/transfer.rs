@@ -192,7 +192,7 @@ impl<'a> Goods<'a> {
             Act::Copy => None,
             Act::Move => Some(self.leave(cx).await?),
         };
-        if !here && target.view.scan(v1::SECRETS, None, 1).await?.0.first().is_some() {
+        if !here && !target.view.scan(v1::SECRETS, None, 1).await?.0.is_empty() {
             return Err(Error::invalid("to_mount: the mount is being upgraded; try again later"));
         }
         if let Some(before) = &before {

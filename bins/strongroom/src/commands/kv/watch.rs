@@ -75,7 +75,7 @@ impl Event {
 
     /// Prints the event; the last one ends the command.
     fn show(&self, session: &Session) -> Result<Option<Outcome>, Failure> {
-        let text = |name: &str| self.data[name].as_str().unwrap_or_default();
+        let text = |name: &str| self.data.get(name).and_then(Value::as_str).unwrap_or_default();
         let why = text("why");
         match self.kind.as_str() {
             "ready" => return Ok(None),
@@ -83,11 +83,18 @@ impl Event {
             "reset" => session.terminal.note(&format!("Changes were left out, list anew: {why}")),
             _ if !session.terminal.is_table() => {
                 let mut data = self.data.clone();
-                data["id"] = self.id.as_str().into();
+                if let Some(data) = data.as_object_mut() {
+                    data.insert("id".to_owned(), self.id.as_str().into());
+                }
                 session.terminal.print(&data.to_string())?;
             }
             _ => {
-                let version = self.data["version"].as_u64().map(|version| version.to_string()).unwrap_or_default();
+                let version = self
+                    .data
+                    .get("version")
+                    .and_then(Value::as_u64)
+                    .map(|version| version.to_string())
+                    .unwrap_or_default();
                 let place = format!("{}{}", text("mount"), text("path"));
                 session.terminal.print(&format!("{}  {:<8}{version:>4}  {place}", self.id, text("state")))?;
             }
