@@ -1,4 +1,5 @@
 //! The other end of a hook: a real HTTP server on a port of its own.
+#![allow(dead_code, reason = "each test program uses its part")]
 
 use std::sync::Arc;
 
