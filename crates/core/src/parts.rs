@@ -8,7 +8,9 @@ use std::sync::{
 
 use api::ReqPath;
 use bytes::Bytes;
-use gate::{Admitted, Call, Error, MAX_DEPTH, MAX_PARTS, Neighbour, PartAnswer, PartId, PartRequest, Request, Route};
+use gate::{
+    Admitted, Call, Error, Inline, MAX_DEPTH, MAX_PARTS, Neighbour, PartAnswer, PartId, PartRequest, Request, Route,
+};
 use parking_lot::Mutex;
 use storage::Tx;
 
@@ -156,6 +158,7 @@ impl RequestServices {
 fn request(call: &Call, part: PartRequest, number: usize) -> Result<Request, Error> {
     let whole = &call.request;
     let path = ReqPath::new(&part.path).map_err(|error| Error::invalid(error.to_string()))?;
+    let inline = if matches!(whole.inline, Inline::LoggedIn) { Inline::LoggedIn } else { Inline::None };
     let headers = whole.headers.iter().filter(|(name, _)| name != "if-none-match").cloned().collect();
     Ok(Request {
         id: format!("{}.{number}", whole.id).into(),
@@ -169,6 +172,7 @@ fn request(call: &Call, part: PartRequest, number: usize) -> Result<Request, Err
         remote: whole.remote,
         headers,
         help: false,
+        inline,
         received: whole.received,
     })
 }

@@ -408,6 +408,7 @@ impl Services for Offered {
                 remote: call.request.remote,
                 headers: Vec::new(),
                 help: false,
+                inline: gate::Inline::default(),
                 received: call.request.received,
             };
             let tx = call.view.tx();
