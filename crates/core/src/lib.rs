@@ -17,6 +17,7 @@ mod limits;
 mod live;
 mod logs;
 mod metrics;
+mod namespaces;
 mod openapi;
 mod passwords;
 mod pipeline;

@@ -2,18 +2,19 @@
 
 use std::sync::{Arc, OnceLock, Weak};
 
-use gate::MountInfo;
+use gate::{MountInfo, Namespace};
 
 use crate::running::Running;
 
 /// The services, once they are there.
 pub(crate) struct Identifying {
     running: Arc<OnceLock<Weak<Running>>>,
+    namespace: Namespace,
 }
 
 impl Identifying {
-    pub(crate) fn new(running: Arc<OnceLock<Weak<Running>>>) -> Self {
-        Self { running }
+    pub(crate) fn new(running: Arc<OnceLock<Weak<Running>>>, namespace: Namespace) -> Self {
+        Self { running, namespace }
     }
 
     fn running(&self) -> Option<Arc<Running>> {
@@ -23,7 +24,8 @@ impl Identifying {
 
 impl engine_identity::Program for Identifying {
     fn mount(&self, accessor: &str) -> Option<Arc<MountInfo>> {
-        Some(Arc::clone(&self.running()?.mounts.by_accessor(accessor)?.info))
+        let space = self.running()?.spaces.known(self.namespace.suffix())?;
+        Some(Arc::clone(&space.mounts.by_accessor(accessor)?.info))
     }
 
     fn address(&self) -> String {

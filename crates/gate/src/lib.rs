@@ -11,6 +11,7 @@ mod answer;
 mod backend;
 mod caller;
 mod error;
+pub mod namespace;
 mod request;
 mod rooms;
 
@@ -19,7 +20,8 @@ pub use backend::{Attempt, Backend, Call, Endpoint, FieldType, LeaseCall, Matche
 pub use backend::{IntentSpec, Plan, RotationStatus, RotationTry, Services};
 pub use caller::{Caller, LeaseId, TokenId};
 pub use error::{Error, Refusal};
-pub use request::{MountClass, MountInfo, Namespace, Request, RequestId};
+pub use namespace::Namespace;
+pub use request::{MountClass, MountInfo, Request, RequestId};
 pub use rooms::{
     Admitted, Authenticate, Authenticated, Authorise, Decision, Facts, Limit, Limited, Permitted, Record, Refused,
     Route, Routed, Rule, Target, Unlimited,
