@@ -27,10 +27,10 @@ async fn what_a_token_has_lies_in_the_part_of_its_namespace_and_ends_with_its_pa
     assert_eq!(world.tokens.by_accessor(&child.record.accessor).await.unwrap(), Some(child.id.clone()));
     // Each namespace lists its own.
     let accessors = async |namespace: &str| world.tokens.accessors(namespace, None, 10).await.unwrap().0;
-    assert_eq!(accessors("").await, [parent.record.accessor.clone()]);
-    assert_eq!(accessors("aB3dE6").await, [child.record.accessor.clone()]);
-    assert_eq!(world.tokens.by_path("", "auth/token").await.unwrap(), [parent.id.clone()]);
-    assert_eq!(world.tokens.by_path("aB3dE6", "auth/token").await.unwrap(), [child.id.clone()]);
+    assert_eq!(accessors("").await, std::slice::from_ref(&parent.record.accessor));
+    assert_eq!(accessors("aB3dE6").await, std::slice::from_ref(&child.record.accessor));
+    assert_eq!(world.tokens.by_path("", "auth/token").await.unwrap(), std::slice::from_ref(&parent.id));
+    assert_eq!(world.tokens.by_path("aB3dE6", "auth/token").await.unwrap(), std::slice::from_ref(&child.id));
     // No other spelling is the same token.
     for other in [text.replace(".aB3dE6", ""), text.replace("aB3dE6", "aB3dE7"), format!("{text}.aB3dE6")] {
         assert!(world.tokens.holder(&SecretString::new(other), None).await.is_err());
