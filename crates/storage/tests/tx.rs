@@ -4,9 +4,10 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
+use futures::StreamExt as _;
 use proptest::prelude::*;
 use storage::{
-    Batch, CommitError, Error, Folder, Key, Part, Scan, Store, Tx, View,
+    Batch, Change, CommitError, Error, Folder, Key, Part, Scan, Store, Tx, View,
     testing::{CrashStore, FailingStore, When},
 };
 use store_memory::Memory;
@@ -81,12 +82,17 @@ async fn a_part_names_nothing_outside_of_itself_and_shares_the_commit() {
 }
 
 #[tokio::test]
-async fn a_part_of_a_store_is_a_store() {
-    storage::testing::conforms(async || {
-        let store = filled(&["a", "p", "p.", "p0", "q/a"]).await;
-        Part::new(store, "p/") as _
-    })
-    .await;
+async fn who_follows_a_part_hears_of_its_keys_alone() {
+    let store = Memory::new();
+    let mut changes = Part::new(store.clone(), "p/").follow();
+    for keys in [&["a", "pa"][..], &["q/a", "p/a", "p/b"]] {
+        let writes = keys.iter().map(|key| (Key::new(key), Some(Bytes::new()))).collect();
+        store.commit(Batch { expect: vec![], writes }).await.unwrap();
+    }
+    match changes.next().await.unwrap() {
+        Change::Keys(2, keys) => assert_eq!(keys.iter().map(Key::as_str).collect::<BTreeSet<_>>(), ["a", "b"].into()),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[tokio::test]

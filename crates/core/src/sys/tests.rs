@@ -75,7 +75,8 @@ fn every_route_and_each_of_its_fields_is_in_the_document() {
             Verb::List | Verb::Read | Verb::Scan => "get",
         };
         let operation = &paths[&path][method];
-        let text = match operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].as_str() {
+        let kind = if route.verb == Verb::Patch { "application/merge-patch+json" } else { "application/json" };
+        let text = match operation["requestBody"]["content"][kind]["schema"]["$ref"].as_str() {
             Some(name) => document["components"]["schemas"][name.rsplit('/').next().unwrap()].to_string(),
             None => operation["parameters"].to_string(),
         };
