@@ -12,6 +12,7 @@ mod lease;
 mod list;
 mod login;
 mod mount_options;
+mod namespace;
 mod operator;
 mod patch;
 mod path_help;
@@ -61,6 +62,8 @@ pub(crate) enum Ask {
     #[command(subcommand)]
     Lease(lease::Lease),
     #[command(subcommand)]
+    Namespace(namespace::Namespace),
+    #[command(subcommand)]
     Audit(audit::Audit),
     #[command(subcommand)]
     Rotation(rotation::Rotation),
@@ -94,6 +97,7 @@ impl Ask {
             Self::Secrets(command) => command.run(session).await,
             Self::Auth(command) => command.run(session).await,
             Self::Lease(command) => command.run(session).await,
+            Self::Namespace(command) => command.run(session).await,
             Self::Audit(command) => command.run(session).await,
             Self::Rotation(command) => command.run(session).await,
             Self::Apply(command) => command.run(session).await,

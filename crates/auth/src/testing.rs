@@ -71,6 +71,7 @@ impl Mounted {
 
     fn over(kind: Kind, store: Arc<dyn Store>, time: Simulated) -> Self {
         let info = Arc::new(MountInfo {
+            namespace: gate::Namespace::root(),
             uuid: "test".into(),
             accessor: format!("auth_{}_test", kind.name).into(),
             path: format!("auth/{}/", kind.name).into(),
@@ -261,6 +262,7 @@ struct Everybody;
 impl Authenticate for Everybody {
     fn holder<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Arc<Caller>, Error>> {
         let caller = Caller {
+            namespace: gate::Namespace::root(),
             id: TokenId("test".into()),
             accessor: "test".into(),
             display_name: "test".into(),

@@ -147,10 +147,12 @@ impl<'f> Parts<'f> {
     fn new(facts: &'f Facts, live: &Live, address: &'f OnceLock<Arc<str>>) -> Self {
         let remote = facts.request().remote;
         let rules = facts.decision().map(|decision| decision.rules.as_slice()).unwrap_or_default();
+        // The rules are of policies of the token's namespace.
+        let home = facts.caller().map(|caller| &caller.namespace);
         let granting = rules.iter().map(|rule| Granting {
             name: &rule.policy,
-            namespace_id: "root",
-            namespace_path: "",
+            namespace_id: home.map_or("root", |home| home.id()),
+            namespace_path: home.map_or("", |home| home.path()),
             kind: "acl",
             rule: &rule.path,
             line: u32::try_from(rule.line).unwrap_or_default(),
@@ -494,7 +496,10 @@ impl Running {
             mount_type: act.mount.map_or("", |mount| mount.kind),
             mount_accessor: act.mount.map_or("", |mount| &mount.accessor),
             mount_class: act.mount.map_or("", |mount| mount.class.as_str()),
-            namespace: Namespace { id: "root", path: "" },
+            namespace: act.mount.map_or(Namespace { id: "root", path: "" }, |mount| Namespace {
+                id: mount.namespace.id(),
+                path: mount.namespace.path(),
+            }),
             path: act.path,
             lease_id: act.lease_id,
             username: act.username,

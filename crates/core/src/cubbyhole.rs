@@ -2,6 +2,7 @@
 
 use api::Verb;
 use engine::{Answer, Body, Cx, Done, Engine, Error, Keys, Opening, Routes, TokenKind};
+use storage::View;
 
 /// The engine at `cubbyhole/`.
 pub(crate) struct Cubbyhole;
@@ -23,12 +24,13 @@ impl Engine for Cubbyhole {
     }
 }
 
-fn own(cx: &Cx<Cubbyhole>, path: &str) -> Result<String, Error> {
+/// The caller's cubbyhole, which lies in the namespace of the token, wherever it is asked for.
+fn own(cx: &Cx<Cubbyhole>) -> Result<View, Error> {
     let caller = cx.holder()?;
     if caller.kind == TokenKind::Batch {
         return Err(Error::invalid("cubbyhole operations are only supported by \"service\" type tokens"));
     }
-    Ok(format!("{}/{path}", caller.id.0))
+    Ok(cx.view().tx().outer().view(tokens::private_prefix(&caller.id)))
 }
 
 async fn list(cx: Cx<Cubbyhole>, path: String) -> Result<Keys, Error> {
@@ -36,17 +38,16 @@ async fn list(cx: Cx<Cubbyhole>, path: String) -> Result<Keys, Error> {
         "" => String::new(),
         path => format!("{path}/"),
     };
-    let folder = own(&cx, &folder)?;
-    Ok(cx.view().list(&folder, None, 100_000).await?.into())
+    Ok(own(&cx)?.list(&folder, None, 100_000).await?.into())
 }
 
 async fn read(cx: Cx<Cubbyhole>, path: String) -> Result<Answer, Error> {
-    let value = cx.view().get(&own(&cx, &path)?).await?.ok_or(Error::NotFound)?;
+    let value = own(&cx)?.get(&path).await?.ok_or(Error::NotFound)?;
     Ok(Answer { body: Body::Json(value), ..Answer::default() })
 }
 
 async fn exists(cx: Cx<Cubbyhole>, path: String) -> Result<bool, Error> {
-    Ok(cx.view().get(&own(&cx, &path)?).await?.is_some())
+    Ok(own(&cx)?.get(&path).await?.is_some())
 }
 
 async fn write(cx: Cx<Cubbyhole>, path: String) -> Result<Done, Error> {
@@ -57,11 +58,11 @@ async fn write(cx: Cx<Cubbyhole>, path: String) -> Result<Done, Error> {
     if body.is_empty() || body.as_ref() == b"{}" {
         return Err(Error::invalid("missing data fields"));
     }
-    cx.view().put(&own(&cx, &path)?, body);
+    own(&cx)?.put(&path, body);
     Ok(Done)
 }
 
 async fn delete(cx: Cx<Cubbyhole>, path: String) -> Result<Done, Error> {
-    cx.view().delete(&own(&cx, &path)?);
+    own(&cx)?.delete(&path);
     Ok(Done)
 }

@@ -46,7 +46,7 @@ impl Core {
                 options,
                 ..NewMount::default()
             };
-            running.mounts.enable(MountClass::Secret, new).await?;
+            running.spaces.root().mounts.enable(MountClass::Secret, new).await?;
         }
         self.running.store(Some(running));
         let unseal_key = unseal_key.ok_or_else(|| Error::internal("no key share was made"))?;

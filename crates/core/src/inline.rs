@@ -11,7 +11,7 @@ use secret::SecretString;
 use storage::Tx;
 use tokens::New;
 
-use crate::{Reply, audit::Recorder, running::Running, services::RequestServices};
+use crate::{Reply, audit::Recorder, namespaces::Placed, running::Running, services::RequestServices};
 
 /// How long the token of such a login is in force: longer than any request takes.
 const LIFE: Duration = Duration::from_secs(300);
@@ -37,9 +37,10 @@ impl Running {
 
     async fn log_in(self: &Arc<Self>, request: &Request, login: &InlineLogin) -> Result<Arc<SecretString>, Error> {
         let recorder = Recorder::new(self);
-        let services = RequestServices::new(self);
-        let tx = Tx::new(self.store());
-        let outcome = match self.admit(Arc::new(as_request(request, login)), &services, &recorder, &tx).await {
+        let Placed { space, request, found } = self.place(Arc::new(as_request(request, login))).await;
+        let services = RequestServices::for_request(self, &space, found);
+        let tx = space.within(Tx::new(self.store()));
+        let outcome = match self.admit(request, &services, &recorder, &tx).await {
             Ok(admitted) => self.answer(admitted, &services, &tx).await,
             Err(refused) => Err(refused),
         };

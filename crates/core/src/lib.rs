@@ -21,6 +21,7 @@ mod live;
 mod login;
 mod logs;
 mod metrics;
+mod namespaces;
 mod openapi;
 mod parts;
 mod passwords;

@@ -1,6 +1,6 @@
 //! The room where a request is counted against the rate limits.
 
-use std::net::IpAddr;
+use std::{borrow::Cow, net::IpAddr};
 
 use gate::{Error, Limit, MountInfo, Request};
 use quotas::Allowance;
@@ -9,7 +9,7 @@ use crate::{live::Live, services::Router};
 
 impl Limit for Router<'_> {
     fn knows_roles(&self, mount: &MountInfo) -> bool {
-        self.running().live.load().limits.knows_roles(&mount.path)
+        self.running().live.load().limits.knows_roles(&full(mount.namespace.path(), &mount.path))
     }
 
     fn admit(&self, request: &Request, mount: Option<&MountInfo>, role: &str) -> Result<(), Error> {
@@ -33,14 +33,24 @@ fn count(
     mount: Option<&MountInfo>,
     role: &str,
 ) -> Option<Allowance> {
-    let path = request.path.as_str();
-    if live.limits.is_empty() || live.exempt.contains(path) {
+    if live.limits.is_empty() {
         return None;
     }
-    let quota = live.limits.find(mount.map_or("", |mount| &mount.path), path, role)?;
+    let namespace = request.namespace.path();
+    let path = full(namespace, request.path.as_str());
+    if live.exempt.contains(&path) {
+        return None;
+    }
+    let mount = full(namespace, mount.map_or("", |mount| &mount.path));
+    let quota = live.limits.find(namespace, &mount, &path, role)?;
     // Whoever has no address counts as one client.
     let client = request.remote.map_or(IpAddr::from([0, 0, 0, 0]), |(address, _)| address);
     Some(quota.take(client, now))
+}
+
+/// A path of a namespace as limits name it.
+fn full<'p>(namespace: &str, path: &'p str) -> Cow<'p, str> {
+    if namespace.is_empty() { Cow::Borrowed(path) } else { Cow::Owned(format!("{namespace}{path}")) }
 }
 
 /// The headers that tell a client how much it has left.

@@ -151,12 +151,14 @@ impl Running {
 }
 
 impl Running {
-    /// Has the limits of a mount follow it to another path, or ends them with it. `from` and `to` end in a slash.
+    /// Has the limits of a mount follow it to another path, or ends all that are at a path or below it. `from` and `to` end
+    /// in a slash and begin with the path of the namespace.
     pub(crate) async fn move_limits(&self, from: &str, to: Option<&str>) -> Result<(), Error> {
         let tx = Tx::new(self.store());
         for (name, mut limit) in limits(&self.store()).await? {
             let Some(inside) = limit.path.get(limit.mount_length..).map(str::to_owned) else { continue };
-            if limit.path.get(..limit.mount_length) != Some(from) {
+            let ends = to.is_none() && limit.path.starts_with(from);
+            if limit.path.get(..limit.mount_length) != Some(from) && !ends {
                 continue;
             }
             let key = Key::from(format!("{RATE_LIMITS}{name}"));
@@ -170,7 +172,7 @@ impl Running {
             }
         }
         for (name, mut quota) in crate::sys::lease_quotas(&self.store()).await? {
-            if quota.path != from {
+            if quota.path != from && !(to.is_none() && quota.path.starts_with(from)) {
                 continue;
             }
             let key = Key::from(format!("{}{name}", crate::sys::LEASE_QUOTAS));

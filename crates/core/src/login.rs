@@ -12,7 +12,7 @@ use secret::{SecretString, Zeroize};
 use serde::{Deserialize, Serialize};
 use storage::Tx;
 
-use crate::{Success, inline, running::Running};
+use crate::{Success, inline, namespaces::Space, running::Running};
 
 /// A login as it is kept while it waits. What comes back to the method at a renewal may be secret.
 #[derive(Serialize, Deserialize)]
@@ -77,7 +77,9 @@ impl Running {
             }
         };
         let by = LoginBy { accessor: &mount.accessor, kind: mount.kind };
-        let demands = self.identities.enforcements().demands(&directory, entity.as_ref(), by).await?;
+        let space = self.spaces.known(facts.request().namespace.suffix());
+        let space = space.ok_or_else(|| Error::internal("a login came into a namespace that is not there"))?;
+        let demands = space.identities.enforcements().demands(&directory, entity.as_ref(), by).await?;
         let codes = if demands.is_empty() { Codes::new() } else { header_codes(facts.request())? };
         let once = matches!(facts.request().inline, Inline::LogsIn);
         if !demands.is_empty() && codes.is_empty() {
@@ -157,6 +159,7 @@ impl Running {
     /// The login that waits under `id`, finished with these codes: the token, and for how long its reply is wrapped.
     pub(crate) async fn finish_login(
         &self,
+        space: &Space,
         tx: &Arc<Tx>,
         id: &SecretString,
         codes: &Codes,
@@ -167,7 +170,7 @@ impl Running {
                 "mfa_request_id: no login waits under this id; it waits for five minutes and is finished once",
             )
         })?;
-        let mounted = self.mounts.by_uuid(&waiting.mount).filter(|mounted| !mounted.entry.tainted);
+        let mounted = space.mounts.by_uuid(&waiting.mount).filter(|mounted| !mounted.entry.tainted);
         let mounted = mounted.ok_or_else(|| Error::invalid("the auth method of this login is gone"))?;
         let entity = match waiting.entity.as_str() {
             "" => None,
@@ -181,7 +184,7 @@ impl Running {
         };
         let by = LoginBy { accessor: &mounted.info.accessor, kind: mounted.info.kind };
         // Asked anew: what was taken back is not wanted, and what was added is.
-        let demands = self.identities.enforcements().demands(&directory, entity.as_ref(), by).await?;
+        let demands = space.identities.enforcements().demands(&directory, entity.as_ref(), by).await?;
         self.check_demands(&directory, entity.as_ref(), &demands, codes).await?;
         directory.finish_waiting(id, &waiting);
         let kept: Kept = serde_json::from_str(&waiting.login)

@@ -11,6 +11,7 @@ use crate::{
     audit::Recorder,
     help,
     metrics::TokenRoute,
+    namespaces::Placed,
     running::Running,
     services::{RequestServices, Router},
     wrapping,
@@ -29,8 +30,9 @@ impl Running {
         let _guest = self.guests.enter();
         let _underway = self.in_flight.enter(&request);
         let recorder = Recorder::new(self);
-        let services = RequestServices::new(self);
-        let tx = Tx::new(self.store());
+        let Placed { space, request, found } = self.place(request).await;
+        let services = RequestServices::for_request(self, &space, found);
+        let tx = space.within(Tx::new(self.store()));
         let outcome = match self.admit(request, &services, &recorder, &tx).await {
             Ok(admitted) => self.answer(admitted, &services, &tx).await,
             Err(refused) => Err(refused),

@@ -12,14 +12,13 @@ use barrier::Unsealed;
 use clock::{Clock, Timestamp};
 use futures::channel::oneshot;
 use gate::{Error, MountClass, RotateCall, TokenId};
-use identity::Identities;
 use leases::{Leases, Outcome};
 use lockout::Lockout;
-use mounts::{Builtin, Mounted, Mounts};
+use mounts::Mounted;
 use parking_lot::Mutex;
 use rotation::Rotations;
 use storage::{BoxFuture, Store, Tx};
-use tokens::{Liveness, TokenEngine, Tokens};
+use tokens::{Liveness, Tokens};
 
 use crate::{
     Core, Settings,
@@ -27,16 +26,13 @@ use crate::{
     callers::Callers,
     census::Census,
     cluster,
-    cubbyhole::Cubbyhole,
     guests::Guests,
     in_flight::InFlight,
     live::{self, Live},
     metrics::Metrics,
-    policies::Policies,
+    namespaces::{Makings, Space, Spaces},
     services::RequestServices,
-    sys::System,
     tending,
-    whoever::Identifying,
 };
 
 /// The audit journals by path, each with its public key.
@@ -60,12 +56,10 @@ pub(crate) struct Running {
     pub(crate) leases: Arc<Leases>,
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) liveness: Arc<Liveness>,
-    pub(crate) identities: Arc<Identities>,
     pub(crate) callers: Callers,
     pub(crate) rotations: Arc<Rotations>,
-    pub(crate) policies: Policies,
     pub(crate) lockout: Arc<Lockout>,
-    pub(crate) mounts: Mounts,
+    pub(crate) spaces: Spaces,
     pub(crate) guests: Guests,
     tasks: Mutex<Vec<tokio::task::JoinHandle<()>>>,
     endings: Mutex<HashMap<TokenId, Vec<oneshot::Sender<()>>>>,
@@ -79,15 +73,12 @@ impl Running {
         let leases = Leases::new(Arc::clone(&store), clock.clone());
         let tokens = Arc::new(Tokens::open(Arc::clone(&store), clock.clone(), Arc::clone(&leases)).await?);
         let liveness = Liveness::new(Arc::clone(&tokens));
-        let identities = Arc::new(Identities::new(Arc::clone(&store), clock.clone()));
-        let system = System::new();
-        let running_slot = system.slot();
-        let builtins = builtins(system, &tokens, &liveness, &identities);
-        let mounts = Mounts::load(Arc::clone(&store), clock.clone(), settings.kinds, settings.limits, builtins).await?;
+        let makings = Makings::new(&store, &clock, &settings, &tokens, &liveness);
+        let running_slot = Arc::clone(&makings.running);
+        let spaces = Spaces::open(makings).await?;
         let running = Arc::new(Self {
             core: Arc::downgrade(core),
             cluster_id: cluster::id(&store).await?,
-            policies: Policies::open(Arc::clone(&store), Arc::clone(&identities)).await?,
             rotations: Rotations::new(Arc::clone(&store), clock.clone()),
             lockout: Lockout::new(Arc::clone(&store), clock.clone()),
             metrics: Metrics::new(),
@@ -107,9 +98,8 @@ impl Running {
             leases,
             tokens,
             liveness,
-            identities,
             callers: Callers::new(),
-            mounts,
+            spaces,
         });
         // The slot is new, so this is the first to fill it.
         let _ = running_slot.set(Arc::downgrade(&running));
@@ -132,7 +122,9 @@ impl Running {
         for task in std::mem::take(&mut *self.tasks.lock()) {
             task.abort();
         }
-        self.mounts.close().await;
+        for space in self.spaces.all() {
+            space.mounts.close().await;
+        }
         for (path, error) in self.audit.close().await {
             tracing::warn!(device = path, %error, "an audit device did not close cleanly");
         }
@@ -143,6 +135,13 @@ impl Running {
     /// The store above the barrier.
     pub(crate) fn store(&self) -> Arc<dyn Store> {
         Arc::clone(&self.barrier) as Arc<dyn Store>
+    }
+
+    /// Does work in the background for as long as the server is unsealed.
+    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = self.tasks.lock();
+        tasks.retain(|task| !task.is_finished());
+        tasks.push(tokio::spawn(work));
     }
 
     fn spawn_tasks(self: &Arc<Self>) {
@@ -169,25 +168,34 @@ impl Running {
             }
         }));
         tasks.push(tokio::spawn(tending::tend(Arc::downgrade(self))));
-        for mounted in self.mounts.leaving() {
-            tasks.push(tokio::spawn(Arc::clone(self).remove_mount(mounted)));
+        let root = self.spaces.root();
+        for mounted in root.mounts.leaving() {
+            tasks.push(tokio::spawn(Arc::clone(self).remove_mount(Arc::clone(root), mounted)));
         }
-        for mounted in self.mounts.upgrading() {
-            tasks.push(tokio::spawn(Arc::clone(self).finish_upgrade(Arc::clone(&mounted.info.uuid), None)));
+        for mounted in root.mounts.upgrading() {
+            let uuid = Arc::clone(&mounted.info.uuid);
+            tasks.push(tokio::spawn(Arc::clone(self).finish_upgrade(Arc::clone(root), uuid, None)));
         }
+        tasks.push(tokio::spawn(Arc::clone(self).resume_namespaces()));
     }
 
     /// Brings what a mount stored into the form that its new options ask for, in the background; it is waited for as
     /// long as a caller may like to wait. `before` is the mount as it was.
-    pub(crate) async fn upgrade(self: &Arc<Self>, before: Arc<Mounted>) {
+    pub(crate) async fn upgrade(self: &Arc<Self>, space: &Arc<Space>, before: Arc<Mounted>) {
         let uuid = Arc::clone(&before.info.uuid);
-        let mut task = tokio::spawn(Arc::clone(self).finish_upgrade(uuid, Some(before)));
+        let work = Arc::clone(self).finish_upgrade(Arc::clone(space), uuid, Some(before));
+        let mut task = tokio::spawn(work);
         if tokio::time::timeout(UPGRADE, &mut task).await.is_err() {
             self.tasks.lock().push(task);
         }
     }
 
-    async fn finish_upgrade(self: Arc<Self>, uuid: Arc<str>, before: Option<Arc<Mounted>>) {
+    pub(crate) async fn finish_upgrade(
+        self: Arc<Self>,
+        space: Arc<Space>,
+        uuid: Arc<str>,
+        before: Option<Arc<Mounted>>,
+    ) {
         // What came in before may still write in the old form.
         while before.as_ref().is_some_and(|before| before.is_in_use()) {
             self.clock.sleep(Duration::from_millis(20)).await;
@@ -196,7 +204,11 @@ impl Running {
             before.backend.close().await;
         }
         loop {
-            match self.mounts.upgrade(&uuid).await {
+            let upgraded = match space.mounts.upgrade(&uuid).await {
+                Ok(()) => self.note_done(space.namespace.suffix(), &uuid).await,
+                Err(error) => Err(error),
+            };
+            match upgraded {
                 Ok(()) | Err(Error::Sealed) => return,
                 Err(error) => tracing::warn!(mount = &*uuid, %error, "a mount is not upgraded yet"),
             }
@@ -205,16 +217,19 @@ impl Running {
     }
 
     /// Takes a mount out of service at once and removes it in the background.
-    pub(crate) async fn unmount(self: &Arc<Self>, path: &str) -> Result<bool, Error> {
-        let Some(mounted) = self.mounts.taint(path).await? else { return Ok(false) };
-        self.tasks.lock().push(tokio::spawn(Arc::clone(self).remove_mount(mounted)));
+    pub(crate) async fn unmount(self: &Arc<Self>, space: &Arc<Space>, path: &str) -> Result<bool, Error> {
+        let Ok(mounted) = space.mounts.exactly(path) else { return Ok(false) };
+        self.note_work(space, &mounted.info.uuid).await?;
+        let Some(mounted) = space.mounts.taint(path).await? else { return Ok(false) };
+        self.spawn(Arc::clone(self).remove_mount(Arc::clone(space), mounted));
         Ok(true)
     }
 
     /// Revokes what a mount leased, then deletes what it stored. Begun again at the next unseal if it is interrupted.
-    async fn remove_mount(self: Arc<Self>, mounted: Arc<Mounted>) {
-        loop {
-            match self.try_remove(&mounted).await {
+    pub(crate) async fn remove_mount(self: Arc<Self>, space: Arc<Space>, mounted: Arc<Mounted>) {
+        // A namespace that is being deleted removes its mounts itself.
+        while !space.is_leaving() {
+            match self.try_remove(&space, &mounted).await {
                 Ok(true) => return,
                 Ok(false) => {}
                 Err(Error::Sealed) => return,
@@ -224,31 +239,33 @@ impl Running {
         }
     }
 
-    async fn try_remove(&self, mounted: &Mounted) -> Result<bool, Error> {
+    pub(crate) async fn try_remove(&self, space: &Space, mounted: &Mounted) -> Result<bool, Error> {
+        let namespace = space.namespace.suffix();
         self.rotations.forget_mount(&mounted.info.uuid).await?;
         // What came in before the mount was taken out of the routes may still write, and lease.
         let mut left = mounted.is_in_use();
         for path in std::iter::once(&mounted.entry.path).chain(&mounted.entry.former_paths) {
             if mounted.info.class == MountClass::Auth {
-                left |= self.tokens.revoke_logins(path, &mounted.info.uuid).await?;
+                left |= self.tokens.revoke_logins(namespace, path, &mounted.info.uuid).await?;
             }
-            left |= self.revoke_leases(path, &mounted.info.uuid).await?;
+            left |= self.revoke_leases(namespace, path, &mounted.info.uuid).await?;
         }
         if left {
             return Ok(false);
         }
         self.lockout.forget_mount(&mounted.info.uuid).await?;
-        self.mounts.remove(mounted).await?;
+        space.mounts.remove(mounted).await?;
+        self.note_done(namespace, &mounted.info.uuid).await?;
         Ok(true)
     }
 
     /// Revokes the leases below `path` that are of this mount: another may already stand at the same path. Whether there
     /// were any.
-    async fn revoke_leases(&self, path: &str, mount: &str) -> Result<bool, Error> {
+    async fn revoke_leases(&self, namespace: &str, path: &str, mount: &str) -> Result<bool, Error> {
         let mut found = false;
         let mut after: Option<String> = None;
         loop {
-            let (ids, more) = self.leases.ids(path, after.as_deref(), 500).await?;
+            let (ids, more) = self.leases.ids(namespace, path, after.as_deref(), 500).await?;
             for id in &ids {
                 let tx = Tx::new(self.store());
                 let record = self.leases.lookup(&tx, id).await?;
@@ -289,20 +306,22 @@ impl Running {
         }
     }
 
-    fn services(self: &Arc<Self>) -> Arc<RequestServices> {
-        RequestServices::new(self)
-    }
-
     async fn revoke_lease(self: &Arc<Self>, record: &leases::Record) -> Outcome {
-        let Some(mounted) = self.mounts.by_uuid(&record.mount) else {
-            return match self.mounts.is_left_out(&record.mount) {
+        let space = match self.spaces.by_id(record.id.namespace()).await {
+            Ok(Some(space)) => space,
+            Ok(None) => return Outcome::NoMount,
+            Err(error) => return Outcome::Failed(error.to_string()),
+        };
+        let Some(mounted) = space.mounts.by_uuid(&record.mount) else {
+            return match space.mounts.is_left_out(&record.mount) {
                 true => Outcome::Failed(LEFT_OUT.to_owned()),
                 false => Outcome::NoMount,
             };
         };
-        let tx = Tx::new(self.store());
+        let tx = space.tx();
         let view = tx.view(Arc::clone(&mounted.prefix));
-        let call = leases::revocation(record, Arc::clone(&mounted.info), view, self.services());
+        let services = RequestServices::new(self, &space);
+        let call = leases::revocation(record, Arc::clone(&mounted.info), view, services);
         let result = mounted.backend.revoke(call).await;
         let result = match result {
             Ok(()) => tx.commit().await.map(drop).map_err(Error::from),
@@ -346,19 +365,20 @@ impl Running {
     }
 
     async fn rotate(self: &Arc<Self>, item: &rotation::Item) -> Result<bool, Error> {
-        let Some(mounted) = self.mounts.by_uuid(&item.mount) else {
-            return match self.mounts.is_left_out(&item.mount) {
+        let Some(space) = self.spaces.by_id(item.namespace.suffix()).await? else { return Ok(false) };
+        let Some(mounted) = space.mounts.by_uuid(&item.mount) else {
+            return match space.mounts.is_left_out(&item.mount) {
                 true => Err(Error::Unavailable(LEFT_OUT.to_owned())),
                 false => Ok(false),
             };
         };
-        let tx = Tx::new(self.store());
+        let tx = space.tx();
         let call = RotateCall {
             id: item.id.clone(),
             failures: item.status.failures,
             mount: Arc::clone(&mounted.info),
             view: tx.view(Arc::clone(&mounted.prefix)),
-            services: self.services(),
+            services: RequestServices::new(self, &space),
         };
         let result = match mounted.backend.rotate(call).await {
             Ok(()) => tx.commit().await.map(drop).map_err(Error::from),
@@ -430,43 +450,3 @@ const UPKEEP: Duration = Duration::from_secs(60);
 /// How long the upgrade of a mount is waited for.
 const UPGRADE: Duration = Duration::from_secs(5);
 const LEFT_OUT: &str = "the mount is of a kind that this version does not know";
-
-fn builtins(
-    system: System,
-    tokens: &Arc<Tokens>,
-    liveness: &Arc<Liveness>,
-    identities: &Arc<Identities>,
-) -> Vec<Builtin> {
-    let token = TokenEngine::new(Arc::clone(tokens), Arc::clone(liveness), Arc::clone(identities));
-    let identity = engine_identity::Identity::new(Arc::clone(identities), Arc::new(Identifying::new(system.slot())));
-    vec![
-        Builtin {
-            path: "sys/",
-            kind: "system",
-            class: MountClass::Secret,
-            description: "system endpoints used for control, policy and debugging",
-            backend: engine::backend(system),
-        },
-        Builtin {
-            path: "auth/token/",
-            kind: tokens::KIND_NAME,
-            class: MountClass::Auth,
-            description: "token based credentials",
-            backend: engine::backend(token),
-        },
-        Builtin {
-            path: "cubbyhole/",
-            kind: "cubbyhole",
-            class: MountClass::Secret,
-            description: "per-token private secret storage",
-            backend: engine::backend(Cubbyhole),
-        },
-        Builtin {
-            path: "identity/",
-            kind: engine_identity::KIND_NAME,
-            class: MountClass::Secret,
-            description: "identity store",
-            backend: engine::backend(identity),
-        },
-    ]
-}

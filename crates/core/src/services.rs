@@ -1,6 +1,7 @@
 //! What the program is to an engine while it answers one request, and how a request finds its engine.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     sync::{
         Arc, OnceLock, Weak,
@@ -22,11 +23,23 @@ use quotas::Allowance;
 use secret::{SecretBytes, SecretString};
 use storage::{BoxFuture, Store, Tx};
 
-use crate::{help, limits, parts::Parts, running::Running, watch::Watching};
+use crate::{
+    help, limits,
+    namespaces::{Found, Space, check_open},
+    parts::Parts,
+    running::Running,
+    watch::Watching,
+};
 
 /// The services of one request: the program's, and what has to be undone if the request fails.
 pub(crate) struct RequestServices {
     running: Arc<Running>,
+    /// The namespace of the request.
+    space: Arc<Space>,
+    /// The namespace of the caller's token: that of the request, or one above it.
+    home: OnceLock<Arc<Space>>,
+    /// What is at the path of the request, until the router takes it.
+    found: Mutex<Option<Result<Option<Found>, Error>>>,
     acl: OnceLock<Arc<Acl>>,
     intents: Mutex<Vec<LeaseId>>,
     spent: OnceLock<TokenId>,
@@ -41,9 +54,21 @@ pub(crate) struct RequestServices {
 }
 
 impl RequestServices {
-    pub(crate) fn new(running: &Arc<Running>) -> Arc<Self> {
+    /// For work in a namespace that no request asks for.
+    pub(crate) fn new(running: &Arc<Running>, space: &Arc<Space>) -> Arc<Self> {
+        Self::for_request(running, space, Ok(None))
+    }
+
+    pub(crate) fn for_request(
+        running: &Arc<Running>,
+        space: &Arc<Space>,
+        found: Result<Option<Found>, Error>,
+    ) -> Arc<Self> {
         Arc::new_cyclic(|this| Self {
             running: Arc::clone(running),
+            space: Arc::clone(space),
+            home: OnceLock::new(),
+            found: Mutex::new(Some(found)),
             acl: OnceLock::new(),
             intents: Mutex::default(),
             spent: OnceLock::new(),
@@ -102,9 +127,17 @@ impl RequestServices {
 
     /// When too many failed logins lock a user of this mount out.
     fn lockout_rules(&self, mount: &MountInfo) -> lockout::Rules {
-        let mounted = self.running.mounts.by_uuid(&mount.uuid);
+        let mounted = self.space.mounts.by_uuid(&mount.uuid);
         let own = mounted.and_then(|mounted| mounted.entry.config.user_lockout_config.as_ref().map(settings));
         self.running.settings.lockout.rules(mount.kind, &own.unwrap_or_default())
+    }
+
+    /// A path inside the namespace of the request, as the policies of the caller name it.
+    fn path_for<'p>(&self, path: &'p str) -> Cow<'p, str> {
+        match self.home.get() {
+            Some(home) => self.space.path_from(home, path),
+            None => Cow::Borrowed(path),
+        }
     }
 
     /// The token whose last use this request was.
@@ -131,7 +164,7 @@ impl Services for RequestServices {
     }
 
     fn password<'a>(&'a self, policy: &'a str) -> BoxFuture<'a, Result<SecretString, Error>> {
-        Box::pin(crate::passwords::generate(self.running.store(), policy))
+        Box::pin(crate::passwords::generate(Arc::clone(&self.space.store), policy))
     }
 
     fn plan<'a>(
@@ -175,8 +208,11 @@ impl Services for RequestServices {
         until: Timestamp,
     ) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
-            let mounted = self.running.mounts.by_uuid(mount).filter(|mounted| !mounted.entry.tainted);
-            let mounted = mounted.ok_or_else(|| Error::invalid("the auth method that made the token is gone"))?;
+            // The token is of this namespace, or it is the caller's own, from one above.
+            let mut mounts = self.space.upwards().filter_map(|space| Some((space, space.mounts.by_uuid(mount)?)));
+            let found = mounts.next().filter(|(_, mounted)| !mounted.entry.tainted);
+            let (space, mounted) =
+                found.ok_or_else(|| Error::invalid("the auth method that made the token is gone"))?;
             // EXPOSE: given back to the method that stored it.
             let data = SecretBytes::new(data.expose().clone().into_bytes());
             let call = LeaseCall {
@@ -185,8 +221,8 @@ impl Services for RequestServices {
                 until: Some(until),
                 pending: false,
                 mount: Arc::clone(&mounted.info),
-                view: tx.view(Arc::clone(&mounted.prefix)),
-                services: RequestServices::new(&self.running) as Arc<dyn Services>,
+                view: space.within(Arc::clone(tx.outer())).view(Arc::clone(&mounted.prefix)),
+                services: RequestServices::new(&self.running, space) as Arc<dyn Services>,
             };
             mounted.backend.renew(call).await
         })
@@ -202,7 +238,7 @@ impl Services for RequestServices {
     }
 
     fn allows(&self, caller: &Caller, path: &str, operation: Operation) -> bool {
-        caller.is_root || self.acl.get().is_some_and(|acl| acl.allows(path, operation))
+        caller.is_root || self.acl.get().is_some_and(|acl| acl.allows(&self.path_for(path), operation))
     }
 
     fn allows_plainly(&self, caller: &Caller, path: &str, operation: Operation) -> bool {
@@ -214,7 +250,7 @@ impl Services for RequestServices {
     }
 
     fn has_sudo(&self, caller: &Caller, path: &str) -> bool {
-        let sudo = |acl: &Arc<Acl>| acl.capabilities(path).contains(&"sudo");
+        let sudo = |acl: &Arc<Acl>| acl.capabilities(&self.path_for(path)).contains(&"sudo");
         caller.is_root || self.acl.get().is_some_and(sudo)
     }
 
@@ -224,7 +260,9 @@ impl Services for RequestServices {
         after: Option<&'a str>,
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<LeaseId>, Error>> {
-        Box::pin(async move { Ok(self.running.leases.ids(prefix, after, limit).await?.0) })
+        Box::pin(
+            async move { Ok(self.running.leases.ids(self.space.namespace.suffix(), prefix, after, limit).await?.0) },
+        )
     }
 
     fn lease_data<'a>(&'a self, lease: &'a LeaseId) -> BoxFuture<'a, Result<Option<SecretBytes>, Error>> {
@@ -248,7 +286,7 @@ impl Services for RequestServices {
     }
 
     fn store(&self) -> Arc<dyn Store> {
-        self.running.store()
+        Arc::clone(&self.space.store)
     }
 }
 
@@ -285,15 +323,17 @@ impl<'r> Router<'r> {
 impl Route for Router<'_> {
     fn find(&self, request: &Request) -> Result<Target, Error> {
         let path = request.path.as_str();
-        if !request.namespace.is_root() {
-            return Err(Error::NoRoute(format!("no handler for route \"{path}\". route entry not found.")));
-        }
         if request.verb == api::Verb::Write && request.path.is_folder() {
             return Err(Error::invalid("cannot write to a path ending in '/'"));
         }
-        let Some((mounted, local, in_use)) = self.running.mounts.enter(path) else {
+        // A request is placed before it comes here; its parts lie in the same namespace.
+        let placed = self.services.found.lock().take();
+        let found = placed.unwrap_or_else(|| Ok(Found::of(&self.services.space, path)))?;
+        let Some(found) = found else {
             return Err(Error::NoRoute(format!("no handler for route \"{path}\". route entry not found.")));
         };
+        check_open(&self.services.space, request, &found)?;
+        let Found { mounted, path: local, in_use } = found;
         if let Err(in_use) = self.services.in_use.set(in_use) {
             self.services.also_in_use.lock().push(in_use);
         }
@@ -301,7 +341,7 @@ impl Route for Router<'_> {
             info: Arc::clone(&mounted.info),
             backend: Arc::clone(&mounted.backend),
             services: Arc::clone(self.services) as Arc<dyn Services>,
-            path: local.into(),
+            path: local,
             prefix: Arc::clone(&mounted.prefix),
             sees_token: mounted.builtin,
         })
@@ -312,13 +352,19 @@ impl Authenticate for Router<'_> {
     fn holder<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Arc<Caller>, Error>> {
         Box::pin(async move {
             let token = request.token.as_ref().ok_or(Error::Denied(Refusal::MissingToken))?;
+            let space = &self.services.space;
+            let foreign = || Error::Denied(Refusal::Namespace);
+            // Before a use is counted.
+            space.from(tokens::namespace_of(token)).ok_or_else(foreign)?;
             let mut caller = self.running.tokens.holder(token, request.remote.map(|(address, _)| address)).await?;
+            let home = space.from(caller.namespace.suffix()).ok_or_else(foreign)?;
+            let _ = self.services.home.set(Arc::clone(home));
             if caller.remaining_uses == Some(0) {
                 // The first to set it wins; there is one caller to a request.
                 let _ = self.services.spent.set(caller.id.clone());
             }
             if !caller.entity_id.is_empty() {
-                let standing = self.running.identities.standing(&caller.entity_id).await?;
+                let standing = home.identities.standing(&caller.entity_id).await?;
                 caller = self.running.callers.join(caller, standing);
             }
             Ok(caller)
@@ -335,13 +381,15 @@ impl Authorise for Router<'_> {
         request: &'a Request,
     ) -> BoxFuture<'a, Result<Decision, Error>> {
         Box::pin(async move {
-            let acl = self.running.policies.acl(caller).await?;
+            let home = self.services.home.get().unwrap_or(&self.services.space);
+            let acl = home.policies.acl(caller).await?;
             let acl = self.services.acl.get_or_init(|| acl);
+            let path = self.services.path_for(request.path.as_str());
             if request.help {
-                return Ok(help::decision(acl, request.path.as_str()));
+                return Ok(help::decision(acl, &path));
             }
             let parameters = RequestParameters { body: &request.body, query: &request.query };
-            let mut ask = Ask::new(request.path.as_str(), operation);
+            let mut ask = Ask::new(&path, operation);
             ask.parameters = Some(&parameters);
             ask.sudo_required = endpoint.sudo;
             ask.wrap_ttl = request.wrap_ttl;

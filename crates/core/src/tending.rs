@@ -9,10 +9,9 @@ use std::{
 
 use gate::{MountClass, Services, TendCall};
 use mounts::Mounted;
-use storage::Tx;
 use tokio::task::{AbortHandle, JoinSet};
 
-use crate::{running::Running, services::RequestServices};
+use crate::{namespaces::Space, running::Running, services::RequestServices};
 
 /// How often a mount is looked in on, unless the last time still goes on.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -25,11 +24,13 @@ pub(crate) async fn tend(running: Weak<Running>) {
         let Some(running) = running.upgrade() else { return };
         while tasks.try_join_next().is_some() {}
         busy.retain(|_, task| !task.is_finished());
-        for mounted in running.mounts.list(MountClass::Secret).into_values() {
-            let wanted = mounted.backend.is_tended() && !mounted.entry.tainted;
-            if wanted && !busy.contains_key(&mounted.info.uuid) {
-                let task = tasks.spawn(visit(Arc::clone(&running), Arc::clone(&mounted)));
-                busy.insert(Arc::clone(&mounted.info.uuid), task);
+        for space in running.spaces.all() {
+            for mounted in space.mounts.list(MountClass::Secret).into_values() {
+                let wanted = mounted.backend.is_tended() && !mounted.entry.tainted;
+                if wanted && !busy.contains_key(&mounted.info.uuid) {
+                    let uuid = Arc::clone(&mounted.info.uuid);
+                    busy.insert(uuid, tasks.spawn(visit(Arc::clone(&running), Arc::clone(&space), mounted)));
+                }
             }
         }
         let clock = running.clock.clone();
@@ -38,11 +39,11 @@ pub(crate) async fn tend(running: Weak<Running>) {
     }
 }
 
-async fn visit(running: Arc<Running>, mounted: Arc<Mounted>) {
+async fn visit(running: Arc<Running>, space: Arc<Space>, mounted: Arc<Mounted>) {
     let call = TendCall {
         mount: Arc::clone(&mounted.info),
-        view: Tx::new(running.store()).view(Arc::clone(&mounted.prefix)),
-        services: RequestServices::new(&running) as Arc<dyn Services>,
+        view: space.tx().view(Arc::clone(&mounted.prefix)),
+        services: RequestServices::new(&running, &space) as Arc<dyn Services>,
     };
     if let Err(error) = mounted.backend.tend(call).await {
         tracing::debug!(mount = &*mounted.info.path, %error, "a mount could not be tended");

@@ -2,18 +2,19 @@
 
 use std::sync::{Arc, OnceLock, Weak};
 
-use gate::{MountClass, MountInfo};
+use gate::{MountClass, MountInfo, Namespace};
 
 use crate::running::Running;
 
 /// The services, once they are there.
 pub(crate) struct Identifying {
     running: Arc<OnceLock<Weak<Running>>>,
+    namespace: Namespace,
 }
 
 impl Identifying {
-    pub(crate) fn new(running: Arc<OnceLock<Weak<Running>>>) -> Self {
-        Self { running }
+    pub(crate) fn new(running: Arc<OnceLock<Weak<Running>>>, namespace: Namespace) -> Self {
+        Self { running, namespace }
     }
 
     fn running(&self) -> Option<Arc<Running>> {
@@ -23,7 +24,8 @@ impl Identifying {
 
 impl engine_identity::Program for Identifying {
     fn mount(&self, accessor: &str) -> Option<Arc<MountInfo>> {
-        Some(Arc::clone(&self.running()?.mounts.by_accessor(accessor)?.info))
+        let space = self.running()?.spaces.known(self.namespace.suffix())?;
+        Some(Arc::clone(&space.mounts.by_accessor(accessor)?.info))
     }
 
     fn address(&self) -> String {
@@ -31,7 +33,7 @@ impl engine_identity::Program for Identifying {
     }
 
     fn login_kinds(&self) -> Vec<&'static str> {
-        let kinds = self.running().map(|running| running.mounts.kinds()).unwrap_or_default();
+        let kinds = self.running().map(|running| running.spaces.root().mounts.kinds()).unwrap_or_default();
         kinds.iter().filter(|kind| kind.class == MountClass::Auth).map(|kind| kind.name).collect()
     }
 }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use api::{Envelope, WrapInfo};
 use bytes::Bytes;
-use gate::{Error, Facts, TokenId};
+use gate::{Error, Facts, Namespace, TokenId};
 use secret::Zeroizing;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -49,7 +49,8 @@ pub(crate) async fn wrap(
     let wrapped_accessor =
         success.auth.as_ref().map(|auth| auth.accessor.clone()).or_else(|| secret_id_accessor(&success));
     let body = envelope(&facts.request().id, success)?;
-    let info = keep(running, tx, facts.request().path.as_str(), ttl, body, wrapped_accessor).await?;
+    let (namespace, path) = (facts.request().namespace.clone(), facts.request().path.as_str());
+    let info = keep(running, tx, namespace, path, ttl, body, wrapped_accessor).await?;
     Ok(Box::new(Success { wrap_info: Some(info), ..Success::default() }))
 }
 
@@ -57,12 +58,15 @@ pub(crate) async fn wrap(
 pub(crate) async fn keep(
     running: &Running,
     tx: &Tx,
+    namespace: Namespace,
     path: &str,
     ttl: Duration,
     body: Bytes,
     wrapped_accessor: Option<String>,
 ) -> Result<WrapInfo, Error> {
+    let tx = tx.whole();
     let new = New {
+        namespace,
         policies: vec![policy::RESPONSE_WRAPPING_NAME.to_owned()],
         no_default_policy: true,
         path: path.to_owned(),

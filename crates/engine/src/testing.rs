@@ -96,6 +96,7 @@ impl Mounted {
         };
         let month = Duration::from_secs(32 * 24 * 3600);
         let info = MountInfo {
+            namespace: gate::Namespace::root(),
             uuid: "test".into(),
             accessor: format!("{}_test", kind.name).into(),
             path: path.into(),

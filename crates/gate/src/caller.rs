@@ -11,13 +11,20 @@ use clock::Timestamp;
 use secret::Kept;
 use serde::{Deserialize, Serialize};
 
-use crate::TokenKind;
+use crate::{Namespace, TokenKind, namespace};
 
 /// The id of a token: a keyed hash of it, in hexadecimal. It names the token in storage and memory and does not allow
 /// using it.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TokenId(pub Arc<str>);
+
+impl TokenId {
+    /// The id of the namespace of the token; empty for the root namespace.
+    pub fn namespace(&self) -> &str {
+        namespace::suffix_of(&self.0)
+    }
+}
 
 impl fmt::Debug for TokenId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -30,6 +37,13 @@ impl fmt::Debug for TokenId {
 #[serde(transparent)]
 pub struct LeaseId(pub Arc<str>);
 
+impl LeaseId {
+    /// The id of the namespace of the lease; empty for the root namespace.
+    pub fn namespace(&self) -> &str {
+        namespace::suffix_of(self.0.rsplit('/').next().unwrap_or_default())
+    }
+}
+
 impl fmt::Display for LeaseId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -41,6 +55,8 @@ impl fmt::Display for LeaseId {
 pub struct Caller {
     /// The token's id; for a batch token, the hash of the whole token.
     pub id: TokenId,
+    /// The namespace of the token: it may be used there and below.
+    pub namespace: Namespace,
     /// The token's accessor; empty for a batch token.
     pub accessor: Arc<str>,
     /// A name for people and user names, such as `token-app`.

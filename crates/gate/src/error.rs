@@ -97,6 +97,9 @@ pub enum Refusal {
     /// No token was sent.
     #[error("no token was sent")]
     MissingToken,
+    /// The token's namespace is neither that of the request nor above it.
+    #[error("the token belongs to another namespace")]
+    Namespace,
     /// The policies do not allow it; the text is the policy room's reason.
     #[error("{0}")]
     Policy(String),

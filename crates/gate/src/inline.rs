@@ -19,6 +19,17 @@ pub enum Inline {
     LoggedIn,
 }
 
+impl Inline {
+    /// The same for the request at another place. A login that is brought along is carried out before that.
+    pub(crate) fn moved(&self) -> Self {
+        match self {
+            Self::None | Self::Brings(_) => Self::None,
+            Self::LogsIn => Self::LogsIn,
+            Self::LoggedIn => Self::LoggedIn,
+        }
+    }
+}
+
 /// The login that a request brings along.
 #[derive(Debug)]
 pub struct InlineLogin {

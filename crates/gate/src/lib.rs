@@ -12,6 +12,7 @@ mod backend;
 mod caller;
 mod error;
 mod inline;
+pub mod namespace;
 mod part;
 mod request;
 mod rooms;
@@ -23,8 +24,9 @@ pub use backend::{IntentSpec, Plan, RotationStatus, RotationTry, Services};
 pub use caller::{Caller, LeaseId, TokenId};
 pub use error::{Error, Refusal};
 pub use inline::{Inline, InlineLogin};
+pub use namespace::Namespace;
 pub use part::{MAX_DEPTH, MAX_PARTS, Neighbour, PartAnswer, PartId, PartRequest};
-pub use request::{MountClass, MountInfo, Namespace, Request, RequestId};
+pub use request::{MountClass, MountInfo, Request, RequestId};
 pub use rooms::{
     Admitted, Authenticate, Authenticated, Authorise, Conditions, Decision, Facts, Limit, Limited, Permitted, Record,
     Refused, Route, Routed, Rule, Target, Unlimited,

@@ -7,42 +7,10 @@ use bytes::Bytes;
 use clock::Timestamp;
 use secret::SecretString;
 
+use crate::Namespace;
+
 /// The id of a request: a random UUID, in every reply and audit entry.
 pub type RequestId = Arc<str>;
-
-/// The namespace of a request: empty for the root namespace, else a path that ends in `/`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Namespace(Arc<str>);
-
-impl Namespace {
-    /// The root namespace.
-    pub fn root() -> Self {
-        Self::default()
-    }
-
-    /// A namespace from its path; surrounding slashes are dropped. Empty and `root` are the root namespace.
-    pub fn new(path: &str) -> Self {
-        match path.trim_matches('/') {
-            "" | "root" => Self::root(),
-            path => Self(format!("{path}/").into()),
-        }
-    }
-
-    /// The path, empty for the root namespace.
-    pub fn path(&self) -> &str {
-        &self.0
-    }
-
-    /// The id: `root` for the root namespace.
-    pub fn id(&self) -> &str {
-        if self.is_root() { "root" } else { &self.0 }
-    }
-
-    /// Whether this is the root namespace.
-    pub fn is_root(&self) -> bool {
-        self.0.is_empty()
-    }
-}
 
 /// A request below `/v1/`, as the listener hands it over.
 #[derive(Debug)]
@@ -51,9 +19,9 @@ pub struct Request {
     pub id: RequestId,
     /// What it asks for.
     pub verb: Verb,
-    /// Where.
+    /// The namespace: as the client names it when the request comes in, as it is once the request is routed.
     pub namespace: Namespace,
-    /// The path below `/v1/`.
+    /// The path below `/v1/`; once the request is routed, inside its namespace.
     pub path: ReqPath,
     /// The query parameters in order, decoded.
     pub query: Vec<(String, String)>,
@@ -80,6 +48,25 @@ impl Request {
     pub fn query(&self, name: &str) -> Option<&str> {
         self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
+
+    /// The same request, at a path inside a namespace.
+    pub fn moved(&self, namespace: Namespace, path: ReqPath) -> Self {
+        Self {
+            id: Arc::clone(&self.id),
+            verb: self.verb,
+            namespace,
+            path,
+            query: self.query.clone(),
+            body: self.body.clone(),
+            token: self.token.clone(),
+            wrap_ttl: self.wrap_ttl,
+            remote: self.remote,
+            headers: self.headers.clone(),
+            help: self.help,
+            received: self.received,
+            inline: self.inline.moved(),
+        }
+    }
 }
 
 /// What a mount is.
@@ -104,6 +91,8 @@ impl MountClass {
 /// What an engine and the audit log may know about a mount.
 #[derive(Clone, Debug)]
 pub struct MountInfo {
+    /// The namespace that it is mounted in; its path is relative to that.
+    pub namespace: Namespace,
     /// A random id that never changes; the storage of the mount lies below it.
     pub uuid: Arc<str>,
     /// The stable name for policies and identities, such as `kv_1a2b3c4d`.

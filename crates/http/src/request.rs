@@ -113,6 +113,9 @@ impl Head {
         let id = Arc::clone(id);
         let path = self.path.as_str();
         if !self.help && Bare::owns(path) && !self.open_routes.closes(path) {
+            if self.verb != Verb::Read && !self.namespace.is_root() {
+                return Err(Error::invalid(format!("{path} is answered in the root namespace only")));
+            }
             let (path, remote, redact) = (path.to_owned(), Some(self.remote), self.open_routes.redact);
             return Ok(Asked::Bare(Bare { id, verb: self.verb, path, query: self.query, body, remote, redact }));
         }
@@ -210,7 +213,7 @@ fn namespace(headers: &HeaderMap) -> Result<Namespace, Error> {
     let text = value.to_str().map_err(|_| Error::invalid("X-Vault-Namespace must be ASCII"))?;
     let path = ReqPath::new(text.trim_matches('/'));
     let path = path.map_err(|why| Error::invalid(format!("X-Vault-Namespace: {why}")))?;
-    Ok(Namespace::new(path.as_str()))
+    Ok(Namespace::asked(path.as_str()))
 }
 
 fn wrap_ttl(headers: &HeaderMap) -> Result<Option<Duration>, Error> {

@@ -13,6 +13,8 @@
 //! sys/lease/orphan/<lease id>                forced away; what a reconciler may still have to finish
 //! sys/due/<time>/<l|t>/<id>                  what ends when: leases and tokens
 //! ```
+//! The first two of a lease or token of another namespace than the root one lie in the part of the store that its id names.
+//! The others are one for all namespaces: work in the background finds what there is to do without knowing any.
 
 mod due;
 mod expirer;
@@ -27,7 +29,7 @@ use std::{
 
 use clock::{Clock, Timestamp};
 use futures::channel::oneshot;
-use gate::{Error, IntentSpec, LeaseCall, LeaseGrant, LeaseId, MountInfo, TokenId};
+use gate::{Error, IntentSpec, LeaseCall, LeaseGrant, LeaseId, MountInfo, TokenId, namespace};
 use parking_lot::Mutex;
 use secret::SecretBytes;
 use storage::{Scan, Store, Tx};
@@ -105,7 +107,7 @@ impl Leases {
 
     /// Makes a pending lease durable, in a commit of its own.
     pub async fn intent(&self, mount: &MountInfo, spec: IntentSpec) -> Result<LeaseId, Error> {
-        let id = new_id(&format!("{}{}", mount.path, spec.path));
+        let id = new_id(mount, &format!("{}{}", mount.path, spec.path));
         let role = spec.role.clone();
         self.quotas.reserve(mount, &role, &id).await?;
         let tx = Tx::new(Arc::clone(&self.store));
@@ -140,12 +142,12 @@ impl Leases {
 
     /// Makes a lease part of the request's commit: an intent becomes active, or a new lease is made.
     pub async fn grant(&self, tx: &Arc<Tx>, owned: Ownership<'_>, grant: LeaseGrant) -> Result<Granted, Error> {
-        let now = self.clock.now();
+        let (now, tx) = (self.clock.now(), tx.whole());
         let mut warnings = Vec::new();
         let mut record = match &grant.intent {
             Some(id) => self.pending(tx, id).await?,
             None => {
-                let id = new_id(owned.path);
+                let id = new_id(owned.mount, owned.path);
                 Record { data: record::text(grant.revocation)?, ..Record::new(id, owned.mount, now, now) }
             }
         };
@@ -174,7 +176,7 @@ impl Leases {
 
     /// The lease, or `None`. Intents are not shown, nor those that are being given up: nobody was handed one.
     pub async fn lookup(&self, tx: &Arc<Tx>, id: &LeaseId) -> Result<Option<Record>, Error> {
-        let record: Option<Record> = tx.get_json(&record::key(id)).await?;
+        let record: Option<Record> = tx.whole().get_json(&record::key(id)).await?;
         Ok(record.filter(|record| record.state != State::Pending && !record.was_pending))
     }
 
@@ -208,8 +210,8 @@ impl Leases {
 
     /// Writes a renewal down, as part of the request's commit.
     pub async fn renewed(&self, tx: &Arc<Tx>, mut record: Record, until: Timestamp) -> Result<Duration, Error> {
+        let (now, tx) = (self.clock.now(), tx.whole());
         self.unschedule(tx, &record);
-        let now = self.clock.now();
         record.last_renewal = Some(now);
         record.expires = Some(until);
         record.due = until;
@@ -305,6 +307,14 @@ impl Leases {
         Ok(taken)
     }
 
+    /// Whether a lease is in force, as one is that nobody has asked to be revoked.
+    pub async fn is_active(&self, id: &LeaseId) -> Result<bool, Error> {
+        let entry = self.store.get(&record::key(id)).await?;
+        let record = entry.map(|entry| serde_json::from_slice::<Record>(&entry.value)).transpose();
+        let record = record.map_err(|_| Error::internal(format!("the record of lease {id} cannot be read")))?;
+        Ok(record.is_some_and(|record| record.state == State::Active))
+    }
+
     /// Where a lease of a mount stands, intents included; `None` if there is none, or it is of another mount.
     pub async fn stands(&self, id: &LeaseId, mount: &str) -> Result<Option<State>, Error> {
         let tx = Tx::new(Arc::clone(&self.store));
@@ -340,9 +350,16 @@ impl Leases {
         Ok((ids.map(|id| LeaseId(id.into())).collect(), page.more))
     }
 
-    /// The ids of leases whose id begins with `prefix`, after the id `after`, ascending; and whether there are more.
-    pub async fn ids(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<(Vec<LeaseId>, bool), Error> {
-        let base = record::ID;
+    /// The ids of leases of a namespace whose id begins with `prefix`, after the id `after`, ascending; and whether there
+    /// are more.
+    pub async fn ids(
+        &self,
+        namespace: &str,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<(Vec<LeaseId>, bool), Error> {
+        let base = format!("{}{}", namespace::scope(namespace), record::ID);
         let scan = Scan {
             prefix: format!("{base}{prefix}"),
             after: after.map(|after| format!("{base}{after}")),
@@ -381,6 +398,7 @@ impl Leases {
 
     /// Puts the end of a token into the due index, in place of `before`, as part of `tx`.
     pub fn watch_token(&self, tx: &Tx, token: &TokenId, before: Option<Timestamp>, end: Option<Timestamp>) {
+        let tx = tx.whole();
         if let Some(before) = before {
             tx.delete(due::token_key(before, token));
         }
@@ -484,8 +502,10 @@ fn mark(record: &mut Record, now: Timestamp) -> bool {
     true
 }
 
-fn new_id(path: &str) -> LeaseId {
-    LeaseId(format!("{}/{}", path.trim_end_matches('/'), *crypto::random::base62(24)).into())
+/// `path` is relative to the mount's namespace, which the id names.
+fn new_id(mount: &MountInfo, path: &str) -> LeaseId {
+    let id = format!("{}/{}", path.trim_end_matches('/'), *crypto::random::base62(24));
+    LeaseId(namespace::with_suffix(id, mount.namespace.suffix()).into())
 }
 
 fn capped(wished: Duration, max: Duration) -> String {

@@ -1,4 +1,4 @@
-//! Quotas on the number of leases, per mount and per role.
+//! Quotas on the number of leases, per namespace, mount and role.
 //!
 //! The counts are worked out from the store when a quota is first asked, and kept in step from then on; without a quota
 //! nothing is counted.
@@ -6,7 +6,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use gate::{Error, LeaseId, MountInfo};
+use gate::{Error, LeaseId, MountInfo, namespace};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use storage::{Scan, Store};
@@ -14,7 +14,8 @@ use storage::{Scan, Store};
 /// A limit on the number of leases.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaseQuota {
-    /// The mount's path, such as `database/`; empty for all mounts together.
+    /// The path of a mount, such as `database/`, or of a namespace; in a namespace, behind the path of that. Empty for all
+    /// mounts of the root namespace together.
     pub path: String,
     /// The role; empty for the mount as a whole.
     pub role: String,
@@ -26,8 +27,21 @@ pub struct LeaseQuota {
 pub struct Quotas {
     store: Arc<dyn Store>,
     quotas: ArcSwap<Vec<LeaseQuota>>,
-    counts: Mutex<HashMap<String, u64>>,
+    counts: Mutex<HashMap<Counted, u64>>,
     loading: tokio::sync::Mutex<()>,
+}
+
+/// The leases that a quota counts: those of a namespace whose id begins with a prefix.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Counted {
+    namespace: String,
+    prefix: String,
+}
+
+impl Counted {
+    fn counts(&self, id: &LeaseId) -> bool {
+        id.namespace() == self.namespace && id.0.starts_with(self.prefix.as_str())
+    }
 }
 
 impl Quotas {
@@ -44,18 +58,18 @@ impl Quotas {
     /// Counts a lease about to be made, or refuses it.
     pub(crate) async fn reserve(&self, mount: &MountInfo, role: &str, id: &LeaseId) -> Result<(), Error> {
         let quotas = self.quotas.load_full();
-        let Some(quota) = tightest(&quotas, &mount.path, role) else { return Ok(()) };
-        let prefix = prefix_of(quota, id);
-        self.load(&prefix).await?;
+        let Some(quota) = tightest(&quotas, mount, role) else { return Ok(()) };
+        let counted = counted(quota, mount, id);
+        self.load(&counted).await?;
         let mut counts = self.counts.lock();
-        let count = counts.get(&prefix).copied().unwrap_or_default();
+        let count = counts.get(&counted).copied().unwrap_or_default();
         if count >= quota.max_leases {
             let text = format!("lease count quota exceeded: {count} leases of at most {}", quota.max_leases);
             return Err(Error::Quota { text, retry_after: Duration::from_secs(5) });
         }
         // In every count that it will be taken out of: a lease of a role is one of its mount, too.
-        for (prefix, count) in counts.iter_mut() {
-            if id.0.starts_with(prefix.as_str()) {
+        for (counted, count) in counts.iter_mut() {
+            if counted.counts(id) {
                 *count += 1;
             }
         }
@@ -65,47 +79,51 @@ impl Quotas {
     /// Takes a lease that ended out of the counts.
     pub(crate) fn release(&self, id: &LeaseId) {
         let mut counts = self.counts.lock();
-        for (prefix, count) in counts.iter_mut() {
-            if id.0.starts_with(prefix.as_str()) {
+        for (counted, count) in counts.iter_mut() {
+            if counted.counts(id) {
                 *count = count.saturating_sub(1);
             }
         }
     }
 
-    async fn load(&self, prefix: &str) -> Result<(), Error> {
+    async fn load(&self, counted: &Counted) -> Result<(), Error> {
         // One loads, the others wait; the count itself is guarded by its own short lock.
         let _one = self.loading.lock().await;
-        if self.counts.lock().contains_key(prefix) {
+        if self.counts.lock().contains_key(counted) {
             return Ok(());
         }
         let mut count = 0;
         let mut after = None;
         loop {
-            let base = format!("{}{prefix}", crate::record::ID);
+            let base = format!("{}{}{}", namespace::scope(&counted.namespace), crate::record::ID, counted.prefix);
             let page = self.store.scan(&Scan { prefix: base, after, limit: 1000, values: false }).await?;
             count += page.entries.len() as u64;
             after = page.entries.last().map(|(key, _)| key.as_str().to_owned());
             if !page.more {
-                self.counts.lock().insert(prefix.to_owned(), count);
+                self.counts.lock().insert(counted.clone(), count);
                 return Ok(());
             }
         }
     }
 }
 
-/// The quota that applies: one for the role before one for the mount before one for all.
-fn tightest<'a>(quotas: &'a [LeaseQuota], path: &str, role: &str) -> Option<&'a LeaseQuota> {
-    let applies = |quota: &&LeaseQuota| {
-        let mount = quota.path.is_empty() || quota.path == path;
-        mount && (quota.role.is_empty() || (quota.role == role && !quota.path.is_empty()))
+/// The quota that applies: one for the role before one for the mount before one for the namespace.
+fn tightest<'a>(quotas: &'a [LeaseQuota], mount: &MountInfo, role: &str) -> Option<&'a LeaseQuota> {
+    let namespace = mount.namespace.path();
+    let is_mount = |quota: &LeaseQuota| quota.path.strip_prefix(namespace) == Some(&*mount.path);
+    let applies = |quota: &&LeaseQuota| match is_mount(quota) {
+        true => quota.role.is_empty() || quota.role == role,
+        false => quota.role.is_empty() && quota.path == namespace,
     };
-    quotas.iter().filter(applies).max_by_key(|quota| (!quota.role.is_empty(), !quota.path.is_empty()))
+    quotas.iter().filter(applies).max_by_key(|quota| (!quota.role.is_empty(), is_mount(quota)))
 }
 
-/// The ids that a quota counts, as a prefix: a lease id begins with the path it was made at, which ends in the role.
-fn prefix_of(quota: &LeaseQuota, id: &LeaseId) -> String {
-    if quota.role.is_empty() {
-        return quota.path.clone();
-    }
-    id.0.rsplit_once('/').map_or_else(String::new, |(path, _)| format!("{path}/"))
+/// What a quota counts: a lease id begins with the path it was made at, which ends in the role.
+fn counted(quota: &LeaseQuota, mount: &MountInfo, id: &LeaseId) -> Counted {
+    let prefix = match (quota.role.is_empty(), quota.path == mount.namespace.path()) {
+        (true, true) => String::new(),
+        (true, false) => mount.path.to_string(),
+        (false, _) => id.0.rsplit_once('/').map_or_else(String::new, |(path, _)| format!("{path}/")),
+    };
+    Counted { namespace: mount.namespace.suffix().to_owned(), prefix }
 }

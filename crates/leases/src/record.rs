@@ -3,12 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use clock::Timestamp;
-use gate::{Error, LeaseId, MountInfo, TokenId};
+use gate::{Error, LeaseId, MountInfo, TokenId, namespace};
 use secret::SecretBytes;
 use serde::{Deserialize, Serialize};
 use storage::Key;
 
-/// Where the records lie.
+/// Where the records lie, in their namespace's part of the store.
 pub(crate) const ID: &str = "sys/lease/id/";
 
 /// A lease, as stored.
@@ -16,7 +16,7 @@ pub(crate) const ID: &str = "sys/lease/id/";
 pub struct Record {
     /// Its id.
     pub id: LeaseId,
-    /// The mount's unchanging id.
+    /// The mount's unchanging id; it is a mount of the namespace that the lease's id names.
     pub mount: Arc<str>,
     /// The token it belongs to.
     pub owner: Option<TokenId>,
@@ -116,11 +116,11 @@ pub(crate) fn text(data: SecretBytes) -> Result<Data, Error> {
 }
 
 pub(crate) fn key(id: &LeaseId) -> Key {
-    Key::from(format!("{ID}{id}"))
+    Key::from(format!("{}{ID}{id}", namespace::scope(id.namespace())))
 }
 
 pub(crate) fn token_prefix(token: &TokenId) -> String {
-    format!("sys/lease/token/{}/", token.0)
+    format!("{}sys/lease/token/{}/", namespace::scope(token.namespace()), token.0)
 }
 
 pub(crate) fn token_key(token: &TokenId, id: &LeaseId) -> Key {

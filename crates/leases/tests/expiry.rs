@@ -322,3 +322,51 @@ async fn a_stale_entry_of_the_index_does_not_lose_the_lease() {
     world.pass(seconds(60)).await;
     world.nothing_left().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn leases_of_namespaces_lie_apart_and_end_by_one_index() {
+    let mut world = World::new().running();
+    let within = |id: &str, path: &str| {
+        let namespace = gate::Namespace::known(id, path);
+        gate::MountInfo { namespace, ..gate::MountInfo::clone(&mount("database/")) }
+    };
+    let (a, b) = (within("aaaaaa", "a/"), within("bbbbbb", "b/"));
+    let of_root = world.lease("root", seconds(60)).await;
+    let of_a = world.lease_at(&a, "a", seconds(60)).await;
+    let of_b = world.lease_at(&b, "b", seconds(120)).await;
+    assert_eq!([of_root.namespace(), of_a.namespace(), of_b.namespace()], ["", "aaaaaa", "bbbbbb"]);
+    for (namespace, id) in [("", &of_root), ("aaaaaa", &of_a), ("bbbbbb", &of_b)] {
+        let (ids, more) = world.leases.ids(namespace, "database/", None, 10).await.unwrap();
+        assert_eq!((ids, more), (vec![id.clone()], false));
+        assert!(world.leases.is_active(id).await.unwrap());
+        assert!(world.lookup(id).await.is_some());
+    }
+    assert_eq!(world.keys("ns/aaaaaa/").await.len(), 1);
+    // Another run of the server ends them all, without knowing a namespace.
+    world = world.restart();
+    world.pass(seconds(60)).await;
+    assert_eq!(world.keys("ns/aaaaaa/").await, Vec::<String>::new());
+    assert_eq!(world.keys("ns/bbbbbb/").await.len(), 1);
+    world.pass(seconds(60)).await;
+    assert_eq!(world.keys("ns/").await, Vec::<String>::new());
+    world.nothing_left().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn quotas_count_the_leases_of_their_namespace() {
+    let world = World::new();
+    let namespace = gate::Namespace::known("aaaaaa", "a/");
+    let inside = gate::MountInfo { namespace, ..gate::MountInfo::clone(&mount("database/")) };
+    let quota = |path: &str, max_leases| leases::LeaseQuota { path: path.to_owned(), role: String::new(), max_leases };
+    world.leases.quotas().set(vec![quota("a/", 3), quota("a/database/", 1), quota("database/", 2)]);
+    let allowed = async |mount: &gate::MountInfo| world.intent(mount, "app", "u").await.is_ok();
+    let other = gate::MountInfo { path: "other/".into(), uuid: "other".into(), ..gate::MountInfo::clone(&inside) };
+    assert!(allowed(&inside).await);
+    assert!(!allowed(&inside).await, "the mount of the namespace is full");
+    // That of another mount of the namespace counts them all.
+    assert!(allowed(&other).await && allowed(&other).await);
+    assert!(!allowed(&other).await, "the namespace is full");
+    // A mount of the same path in the root namespace is another.
+    assert!(allowed(&world.mount).await && allowed(&world.mount).await);
+    assert!(!allowed(&world.mount).await);
+}

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use api::Ttl;
 use clock::Timestamp;
-use gate::{Error, MountClass, MountInfo};
+use gate::{Error, MountClass, MountInfo, Namespace};
 use serde::{Deserialize, Serialize};
 
 use crate::Limits;
@@ -126,10 +126,11 @@ impl Config {
 
 impl Entry {
     /// What engines and the audit log may know.
-    pub(crate) fn info(&self, kind: &'static str, limits: Limits) -> MountInfo {
+    pub(crate) fn info(&self, kind: &'static str, limits: Limits, namespace: &Namespace) -> MountInfo {
         let max_ttl = self.config.max_lease_ttl.set().unwrap_or(limits.max_ttl);
         let default_ttl = self.config.default_lease_ttl.set().unwrap_or(limits.default_ttl);
         MountInfo {
+            namespace: namespace.clone(),
             uuid: self.uuid.as_str().into(),
             accessor: self.accessor.as_str().into(),
             path: self.path.as_str().into(),

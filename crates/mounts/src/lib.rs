@@ -19,7 +19,7 @@ use std::{
 use arc_swap::ArcSwap;
 use clock::Clock;
 use engine::{Kind, Opening};
-use gate::{Backend, Error, MountClass, MountInfo};
+use gate::{Backend, Error, MountClass, MountInfo, Namespace};
 use storage::{Key, Scan, Store, Tx};
 
 pub use entry::{Config, Entry, UserLockout};
@@ -29,12 +29,13 @@ pub const DEFAULT_TTL: Duration = Duration::from_secs(2_764_800);
 /// The longest life of leases where the mount says nothing: 32 days.
 pub const MAX_TTL: Duration = Duration::from_secs(2_764_800);
 
-/// The mounts of the server.
+/// The mounts of one namespace.
 pub struct Mounts {
     store: Arc<dyn Store>,
     clock: Clock,
     kinds: &'static [Kind],
     limits: Limits,
+    namespace: Namespace,
     table: ArcSwap<Table>,
     changing: tokio::sync::Mutex<()>,
 }
@@ -134,16 +135,18 @@ pub struct NewMount {
 }
 
 impl Mounts {
-    /// Loads the table. Mounts of a kind that this build does not know are kept in storage and left out.
+    /// Loads the table of a namespace from its part of the store. Mounts of a kind that this build does not know are kept
+    /// in storage and left out.
     pub async fn load(
+        namespace: Namespace,
         store: Arc<dyn Store>,
         clock: Clock,
         kinds: &'static [Kind],
         limits: Limits,
         builtins: Vec<Builtin>,
     ) -> Result<Self, Error> {
-        let mounts =
-            Self { store, clock, kinds, limits, table: ArcSwap::default(), changing: tokio::sync::Mutex::default() };
+        let (table, changing) = (ArcSwap::default(), tokio::sync::Mutex::default());
+        let mounts = Self { store, clock, kinds, limits, namespace, table, changing };
         let mut stored = mounts.stored().await?;
         let mut table = Table::default();
         for builtin in builtins {
@@ -215,6 +218,13 @@ impl Mounts {
         let table = self.table.load();
         let of_class = table.by_path.iter().filter(|(_, mounted)| mounted.info.class == class);
         of_class.map(|(path, mounted)| (Arc::clone(path), Arc::clone(mounted))).collect()
+    }
+
+    /// The uuids of all mounts, also of those that are being removed or left out.
+    pub fn uuids(&self) -> Vec<Arc<str>> {
+        let table = self.table.load();
+        let left_out = table.left_out.keys().map(|uuid| uuid.as_str().into());
+        table.by_uuid.keys().cloned().chain(left_out).collect()
     }
 
     /// The mounts that were being removed when the server stopped.
@@ -289,7 +299,7 @@ impl Mounts {
             return Ok(Some(mounted));
         }
         self.save(&entry).await?;
-        let info = Arc::new(entry.info(kind_text(&mounted.info), self.limits));
+        let info = Arc::new(entry.info(kind_text(&mounted.info), self.limits, &self.namespace));
         let tuned = Arc::new(Mounted {
             entry,
             info,
@@ -404,6 +414,11 @@ impl Mounts {
         })
     }
 
+    /// Whether a mount is at this path, which ends in a slash, or below it.
+    pub fn is_taken(&self, path: &str) -> bool {
+        self.check_free(path).is_err()
+    }
+
     fn check_free(&self, path: &str) -> Result<(), Error> {
         let table = self.table.load();
         let clash = table
@@ -470,7 +485,7 @@ impl Mounts {
     }
 
     fn mounted_builtin(&self, entry: Entry, builtin: Builtin) -> Arc<Mounted> {
-        let info = Arc::new(entry.info(builtin.kind, self.limits));
+        let info = Arc::new(entry.info(builtin.kind, self.limits, &self.namespace));
         // Parts of the program share the top of the store; they name their own keys in full.
         let prefix = if builtin.kind == "cubbyhole" { "cubbyhole/" } else { "sys/" };
         Arc::new(Mounted {
@@ -489,7 +504,7 @@ impl Mounts {
 
     fn opened(&self, entry: Entry, requests: Arc<AtomicUsize>) -> Option<Arc<Mounted>> {
         let kind = self.kinds.iter().find(|kind| kind.name == entry.kind && kind.class.as_str() == entry.class)?;
-        let info = Arc::new(entry.info(kind.name, self.limits));
+        let info = Arc::new(entry.info(kind.name, self.limits, &self.namespace));
         let clock = self.clock.clone();
         let backend = kind.open(Opening { mount: Arc::clone(&info), clock, upgrading: entry.upgrading });
         let prefix = format!("mount/{}/", entry.uuid).into();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use api::Verb;
 use clock::{Clock, Simulated, Timestamp};
 use engine::{Cx, Done, Engine, Error, Kind, Opening, Routes};
-use gate::MountClass;
+use gate::{MountClass, Namespace};
 use mounts::{Builtin, Limits, Mounts, NewMount};
 use storage::{Store, Tx, testing::FailingStore};
 use store_memory::Memory;
@@ -45,7 +45,7 @@ async fn load(store: &Arc<dyn Store>, kinds: &'static [Kind]) -> Mounts {
         description: "",
         backend: engine::backend(Nothing),
     }];
-    Mounts::load(Arc::clone(store), clock(), kinds, Limits::default(), builtins).await.unwrap()
+    Mounts::load(Namespace::root(), Arc::clone(store), clock(), kinds, Limits::default(), builtins).await.unwrap()
 }
 
 fn new(path: &str, kind: &str) -> NewMount {

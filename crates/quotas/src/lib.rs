@@ -23,10 +23,10 @@ use crate::{buckets::Buckets, paths::ByPath};
 /// A limit as it is stored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RateLimit {
-    /// Empty for everything; else the path of a mount with its slash, maybe followed by a path inside it. A `*` at the
-    /// end takes all that begins so.
+    /// Empty for everything; else the path of a namespace, or that of a mount with its slash, maybe followed by a path
+    /// inside it. A `*` at the end takes all that begins so. The path of a namespace stands before that of its mount.
     pub path: String,
-    /// The length of the mount's part of `path`.
+    /// The length of the part of `path` that is the namespace and the mount.
     pub mount_length: usize,
     /// A role of a login method; empty for all.
     pub role: String,
@@ -130,12 +130,27 @@ impl Table {
         self.roles.contains_key(mount)
     }
 
-    /// The limit that counts for a request: that of its role, else of its path, else of its mount, else of everything.
-    pub fn find(&self, mount: &str, path: &str, role: &str) -> Option<&Quota> {
+    /// The limit that counts for a request: that of its role, else of its path, else of its mount, else of its namespace,
+    /// else an inheritable one of the nearest namespace above. `mount` and `path` begin with `namespace`.
+    pub fn find(&self, namespace: &str, mount: &str, path: &str, role: &str) -> Option<&Quota> {
         let of_role = || self.roles.get(mount).and_then(|roles| roles.get(role));
         let found = (!role.is_empty()).then(of_role).flatten();
         let found = found.or_else(|| self.paths.find(path));
-        found.or_else(|| self.mounts.get(mount)).or(self.global.as_ref()).map(|quota| &**quota)
+        let found = found.or_else(|| self.mounts.get(mount));
+        found.or_else(|| self.of_namespace(namespace)).map(|quota| &**quota)
+    }
+
+    fn of_namespace(&self, namespace: &str) -> Option<&Arc<Quota>> {
+        let mut at = namespace;
+        loop {
+            let quota = if at.is_empty() { self.global.as_ref() } else { self.mounts.get(at) };
+            if let Some(quota) = quota.filter(|quota| at == namespace || quota.limit.inheritable) {
+                return Some(quota);
+            }
+            // The path above: without the last name, with the slash before it.
+            let above = at.strip_suffix('/')?;
+            at = above.rfind('/').map_or("", |slash| above.get(..=slash).unwrap_or_default());
+        }
     }
 }
 

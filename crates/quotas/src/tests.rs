@@ -42,7 +42,7 @@ fn the_limit_that_names_most_counts() {
         ],
         &Table::default(),
     );
-    let rate = |mount, path, role| table.find(mount, path, role).map(|quota| quota.limit.rate);
+    let rate = |mount, path, role| table.find("", mount, path, role).map(|quota| quota.limit.rate);
     assert_eq!(rate("other/", "other/x", ""), Some(1.0));
     assert_eq!(rate("kv/", "kv/metadata/a", ""), Some(2.0));
     assert_eq!(rate("kv/", "kv/data/a", ""), Some(3.0));
@@ -52,7 +52,40 @@ fn the_limit_that_names_most_counts() {
     assert_eq!(rate("auth/jwt/", "auth/jwt/login", "ci"), Some(6.0));
     assert_eq!(rate("auth/jwt/", "auth/jwt/login", "web"), Some(7.0));
     assert!(table.knows_roles("auth/jwt/") && !table.knows_roles("kv/"));
-    assert!(Table::default().find("kv/", "kv/a", "").is_none());
+    assert!(Table::default().find("", "kv/", "kv/a", "").is_none());
+}
+
+#[test]
+fn a_namespace_is_limited_by_itself_or_by_what_is_inherited() {
+    let own = |path: &str, rate, inheritable| RateLimit { inheritable, ..limit(path, path, "", rate) };
+    let table = table(
+        &[
+            ("all", own("", 1.0, true)),
+            ("a", own("a/", 2.0, false)),
+            ("b", own("b/", 3.0, true)),
+            ("mount", limit("a/kv/", "a/kv/", "", 4.0)),
+        ],
+        &Table::default(),
+    );
+    let rate = |namespace: &str, mount: &str| {
+        let (mount, path) = (format!("{namespace}{mount}"), format!("{namespace}{mount}x"));
+        table.find(namespace, &mount, &path, "").map(|quota| quota.limit.rate)
+    };
+    for (namespace, mount, expected) in [
+        ("", "kv/", 1.0),
+        ("a/", "kv/", 4.0),
+        ("a/", "other/", 2.0),
+        ("a/inner/", "kv/", 1.0),
+        ("b/", "kv/", 3.0),
+        ("b/inner/", "kv/", 3.0),
+        ("b/inner/er/", "kv/", 3.0),
+        ("c/", "kv/", 1.0),
+    ] {
+        assert_eq!(rate(namespace, mount), Some(expected), "{namespace}{mount}");
+    }
+    let alone = Table::new([("all".to_owned(), own("", 1.0, false))].into(), &Table::default());
+    assert!(alone.find("a/", "a/kv/", "a/kv/x", "").is_none());
+    assert!(alone.find("", "kv/", "kv/x", "").is_some());
 }
 
 #[test]
@@ -60,7 +93,7 @@ fn each_client_has_its_own_count_and_a_new_one_in_each_interval() {
     let time = time();
     let now = || time.clock().now();
     let table = table(&[("all", limit("", "", "", 2.0))], &Table::default());
-    let quota = table.find("kv/", "kv/a", "").unwrap();
+    let quota = table.find("", "kv/", "kv/a", "").unwrap();
     let allowance = quota.take(client(1), now());
     assert_eq!((allowance.allowed, allowance.limit, allowance.remaining), (true, 2, 1));
     assert_eq!(allowance.reset, Duration::from_secs(1));
@@ -80,7 +113,7 @@ fn a_client_that_asks_too_often_can_be_shut_out_for_longer() {
     let now = || time.clock().now();
     let blocking = RateLimit { block_interval: Duration::from_secs(10), ..limit("", "", "", 1.0) };
     let table = table(&[("all", blocking)], &Table::default());
-    let quota = table.find("kv/", "kv/a", "").unwrap();
+    let quota = table.find("", "kv/", "kv/a", "").unwrap();
     assert!(quota.take(client(1), now()).allowed);
     let refused = quota.take(client(1), now());
     assert_eq!((refused.allowed, refused.reset), (false, Duration::from_secs(10)));
@@ -96,11 +129,11 @@ fn a_limit_that_stays_goes_on_counting() {
     let time = time();
     let now = time.clock().now();
     let before = table(&[("one", limit("", "", "", 1.0)), ("two", limit("kv/", "kv/", "", 1.0))], &Table::default());
-    assert!(before.find("x/", "x/a", "").unwrap().take(client(1), now).allowed);
-    assert!(before.find("kv/", "kv/a", "").unwrap().take(client(1), now).allowed);
+    assert!(before.find("", "x/", "x/a", "").unwrap().take(client(1), now).allowed);
+    assert!(before.find("", "kv/", "kv/a", "").unwrap().take(client(1), now).allowed);
     let after = table(&[("one", limit("", "", "", 1.0)), ("two", limit("kv/", "kv/", "", 5.0))], &before);
-    assert!(!after.find("x/", "x/a", "").unwrap().take(client(1), now).allowed);
-    assert!(after.find("kv/", "kv/a", "").unwrap().take(client(1), now).allowed);
+    assert!(!after.find("", "x/", "x/a", "").unwrap().take(client(1), now).allowed);
+    assert!(after.find("", "kv/", "kv/a", "").unwrap().take(client(1), now).allowed);
 }
 
 #[test]

@@ -15,7 +15,7 @@ mod schedule;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use clock::{Clock, Timestamp};
-use gate::{Error, MountInfo, Plan, RotationStatus, RotationTry};
+use gate::{Error, MountInfo, Namespace, Plan, RotationStatus, RotationTry};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use storage::{BoxFuture, Key, Scan, Store, Tx};
@@ -35,6 +35,9 @@ pub struct Rotations {
 /// A planned rotation, as stored.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Item {
+    /// The namespace of the mount.
+    #[serde(default, skip_serializing_if = "Namespace::is_root")]
+    pub namespace: Namespace,
     /// The mount's unchanging id.
     pub mount: String,
     /// The engine's id of what rotates.
@@ -52,7 +55,8 @@ impl Item {
     fn by_hand(mount: &MountInfo, id: &str) -> Self {
         let plan = Plan { period: None, schedule: None, window: None, first_now: false };
         let status = RotationStatus::default_new();
-        Self { mount: mount.uuid.to_string(), id: id.to_owned(), plan, status, due: None }
+        let namespace = mount.namespace.clone();
+        Self { namespace, mount: mount.uuid.to_string(), id: id.to_owned(), plan, status, due: None }
     }
 }
 
@@ -81,7 +85,7 @@ impl Rotations {
 
     /// Plans, changes or (with `None`) ends a rotation, as part of `tx`.
     pub async fn plan(&self, tx: &Tx, mount: &MountInfo, id: &str, plan: Option<Plan>) -> Result<(), Error> {
-        let key = item_key(&mount.uuid, id);
+        let (key, tx) = (item_key(&mount.uuid, id), tx.whole());
         let before: Option<Item> = tx.get_json(&key).await?;
         if let Some(due) = before.as_ref().and_then(|item| item.due) {
             tx.delete(due_key(due, &mount.uuid, id));
@@ -99,7 +103,7 @@ impl Rotations {
             _ => next_after(&plan, now),
         };
         status.next = next;
-        let item = Item { mount: mount.uuid.to_string(), id: id.to_owned(), plan, status, due: next };
+        let item = Item { plan, status, due: next, ..Item::by_hand(mount, id) };
         self.put(tx, &item)?;
         self.wake.notify_one();
         Ok(())
@@ -114,6 +118,7 @@ impl Rotations {
         id: &str,
         outcome: Result<(), String>,
     ) -> Result<(), Error> {
+        let tx = tx.whole();
         let before: Option<Item> = tx.get_json(&item_key(&mount.uuid, id)).await?;
         let mut item = before.unwrap_or_else(|| Item::by_hand(mount, id));
         if let Some(due) = item.due {
@@ -136,7 +141,7 @@ impl Rotations {
 
     /// How a rotation stands; `None` if none is planned and none was done by hand.
     pub async fn status(&self, tx: &Tx, mount: &MountInfo, id: &str) -> Result<Option<RotationStatus>, Error> {
-        let item: Option<Item> = tx.get_json(&item_key(&mount.uuid, id)).await?;
+        let item: Option<Item> = tx.whole().get_json(&item_key(&mount.uuid, id)).await?;
         Ok(item.map(|item| item.status))
     }
 

@@ -19,6 +19,7 @@ fn seconds(count: u64) -> Duration {
 
 fn mount(name: &str) -> MountInfo {
     MountInfo {
+        namespace: gate::Namespace::root(),
         uuid: name.into(),
         accessor: "a".into(),
         path: format!("{name}/").into(),

@@ -7,6 +7,7 @@
 
 mod derived;
 mod feed;
+mod part;
 /// The conformance suite of the stores, and stores that fail on demand.
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -20,6 +21,7 @@ pub use futures::future::BoxFuture;
 
 pub use crate::derived::{Budget, Derived};
 pub use crate::feed::Feed;
+pub use crate::part::Part;
 pub use crate::tx::{Folder, Tx, View};
 
 /// The number of a commit. Later commits have greater numbers; the first is 1.

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{Batch, CommitError, Entry, Error, Key, Page, Revision, Scan, Store};
+use crate::{Batch, CommitError, Entry, Error, Key, Page, Part, Revision, Scan, Store};
 
 /// Collects the reads and writes of one request. Reads see the writes that went before. Nothing is visible to others
 /// before [`Tx::commit`], and then all of it at once.
@@ -21,6 +21,8 @@ use crate::{Batch, CommitError, Entry, Error, Key, Page, Revision, Scan, Store};
 pub struct Tx {
     store: Arc<dyn Store>,
     work: Mutex<Work>,
+    /// The unit of work that this one names a part of; nothing is kept here then.
+    of: Option<(Arc<Tx>, Arc<Part>)>,
 }
 
 #[derive(Default)]
@@ -34,7 +36,25 @@ struct Work {
 impl Tx {
     /// An empty unit of work over `store`.
     pub fn new(store: Arc<dyn Store>) -> Arc<Self> {
-        Arc::new(Self { store, work: Mutex::default() })
+        Arc::new(Self { store, work: Mutex::default(), of: None })
+    }
+
+    /// The same unit of work with keys inside `part`, a part of its store. What is read and written through either is one
+    /// commit.
+    pub fn within(self: &Arc<Self>, part: &Arc<Part>) -> Arc<Self> {
+        let store = Arc::clone(part) as Arc<dyn Store>;
+        Arc::new(Self { store, work: Mutex::default(), of: Some((Arc::clone(self), Arc::clone(part))) })
+    }
+
+    /// The whole unit of work that this one names a part of; itself if it is no part. For services that keep their
+    /// records by the place that an id tells.
+    pub fn whole(&self) -> &Self {
+        self.of.as_ref().map_or(self, |(whole, _)| whole)
+    }
+
+    /// As [`Tx::whole`], to be shared.
+    pub fn outer(self: &Arc<Self>) -> &Arc<Self> {
+        self.of.as_ref().map_or(self, |(whole, _)| whole)
     }
 
     /// The store below, for a commit that must not wait for this one (an intent, a claim).
@@ -50,6 +70,13 @@ impl Tx {
     /// As [`Tx::get`], with the commit that wrote the value (0 for one that this unit of work wrote) and what is derived from
     /// it.
     pub async fn get_entry(&self, key: &Key) -> Result<Option<Entry>, Error> {
+        match &self.of {
+            None => self.read(key).await,
+            Some((whole, part)) => whole.read(&part.whole(key)).await,
+        }
+    }
+
+    async fn read(&self, key: &Key) -> Result<Option<Entry>, Error> {
         if let Some(written) = self.work.lock().writes.get(key) {
             return Ok(written.clone().map(|value| Entry::new(value, 0)));
         }
@@ -73,7 +100,14 @@ impl Tx {
 
     /// Writes `value` at `key`.
     pub fn put(&self, key: Key, value: Bytes) {
-        self.work.lock().writes.insert(key, Some(value));
+        self.write(key, Some(value));
+    }
+
+    fn write(&self, key: Key, value: Option<Bytes>) {
+        match &self.of {
+            None => self.work.lock().writes.insert(key, value),
+            Some((whole, part)) => whole.work.lock().writes.insert(part.whole(&key), value),
+        };
     }
 
     /// Writes `value` as JSON at `key`.
@@ -85,12 +119,19 @@ impl Tx {
 
     /// Removes `key`; removing what is not there is fine.
     pub fn delete(&self, key: Key) {
-        self.work.lock().writes.insert(key, None);
+        self.write(key, None);
     }
 
     /// Up to `scan.limit` entries below `scan.prefix` and after `scan.after` as this unit of work sees them, ascending;
     /// and whether there are more behind them. Without `scan.values` the values are empty.
     pub async fn scan(&self, scan: &Scan) -> Result<(Vec<(Key, Bytes)>, bool), Error> {
+        let Some((whole, part)) = &self.of else { return self.scan_own(scan).await };
+        let (entries, more) = whole.scan_own(&part.whole_scan(scan)).await?;
+        let own = entries.into_iter().filter_map(|(key, value)| Some((part.own(&key)?, value)));
+        Ok((own.collect(), more))
+    }
+
+    async fn scan_own(&self, scan: &Scan) -> Result<(Vec<(Key, Bytes)>, bool), Error> {
         let limit = scan.limit.max(1);
         let mut found = Vec::new();
         let mut rest = scan.clone();
@@ -114,18 +155,19 @@ impl Tx {
 
     /// Whether anything was written.
     pub fn is_read_only(&self) -> bool {
-        self.work.lock().writes.is_empty()
+        self.whole().work.lock().writes.is_empty()
     }
 
     /// Refuses to commit writes from now on: who holds it has said that it only reads.
     pub fn forbid_writes(&self) {
-        self.work.lock().only_reads = true;
+        self.whole().work.lock().only_reads = true;
     }
 
     /// Makes everything written visible and durable at once. Without writes this does nothing and gives `None`.
     /// Afterwards the unit of work is empty.
     pub async fn commit(&self) -> Result<Option<Revision>, CommitError> {
-        let work = self.take();
+        let whole = self.whole();
+        let work = whole.take();
         if work.writes.is_empty() {
             return Ok(None);
         }
@@ -133,12 +175,12 @@ impl Tx {
             return Err(Error::Damaged("a unit of work that was only to read has written".to_owned()).into());
         }
         let batch = Batch { expect: work.reads.into_iter().collect(), writes: work.writes.into_iter().collect() };
-        self.store.commit(batch).await.map(Some)
+        whole.store.commit(batch).await.map(Some)
     }
 
     /// Forgets everything read and written, before another try.
     pub fn clear(&self) {
-        drop(self.take());
+        drop(self.whole().take());
     }
 
     fn take(&self) -> Work {
@@ -180,7 +222,7 @@ impl Work {
 
 impl fmt::Debug for Tx {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let work = self.work.lock();
+        let work = self.whole().work.lock();
         write!(f, "Tx({} read, {} written)", work.reads.len(), work.writes.len())
     }
 }

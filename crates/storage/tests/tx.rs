@@ -4,9 +4,10 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
+use futures::StreamExt as _;
 use proptest::prelude::*;
 use storage::{
-    Batch, CommitError, Error, Folder, Key, Scan, Store, Tx, View,
+    Batch, Change, CommitError, Error, Folder, Key, Part, Scan, Store, Tx, View,
     testing::{CrashStore, FailingStore, When},
 };
 use store_memory::Memory;
@@ -45,6 +46,53 @@ async fn reads_see_own_writes_and_others_do_not() {
     tx.commit().await.unwrap().unwrap();
     assert_eq!(store.get(&Key::new("a")).await.unwrap().unwrap().value, "mine");
     assert_eq!(store.get(&Key::new("b")).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_part_names_nothing_outside_of_itself_and_shares_the_commit() {
+    let store = filled(&["a", "p/a", "p/b/c", "pa", "q/a"]).await;
+    let whole = Tx::new(store.clone());
+    let part = Part::new(store.clone(), "p/");
+    let inside = whole.within(&part);
+    assert_eq!(inside.get(&Key::new("a")).await.unwrap().unwrap(), "p/a");
+    assert_eq!(inside.get(&Key::new("../a")).await.unwrap(), None);
+    assert_eq!(scan(&inside, "", None, 10).await, (vec!["a".to_owned(), "b/c".to_owned()], false));
+    assert_eq!(scan(&inside, "", Some("a"), 10).await, (vec!["b/c".to_owned()], false));
+    assert_eq!(scan(&inside, "", None, 1).await, (vec!["a".to_owned()], true));
+    inside.put(Key::new("new"), Bytes::from_static(b"1"));
+    inside.delete(Key::new("a"));
+    whole.put(Key::new("b"), Bytes::from_static(b"2"));
+    // Each sees what the other wrote, by its own name.
+    assert_eq!(whole.get(&Key::new("p/new")).await.unwrap().unwrap(), "1");
+    assert_eq!(scan(&inside, "", None, 10).await.0, ["b/c", "new"]);
+    assert_eq!(list(&inside.view("b/"), "", None, 10).await, names(&["c"], false));
+    assert!(std::ptr::eq(inside.whole(), &*whole) && Arc::ptr_eq(inside.outer(), &whole));
+    assert!(std::ptr::eq(whole.whole(), &*whole) && !inside.is_read_only());
+    // What was read through the part is expected of the store.
+    let other = Tx::new(store.clone());
+    other.put(Key::new("p/a"), Bytes::from_static(b"other"));
+    other.commit().await.unwrap();
+    assert!(matches!(inside.commit().await, Err(CommitError::Conflict(key)) if key.as_str() == "p/a"));
+    inside.put(Key::new("new"), Bytes::from_static(b"1"));
+    whole.put(Key::new("b"), Bytes::from_static(b"2"));
+    inside.commit().await.unwrap().unwrap();
+    assert_eq!(store.get(&Key::new("b")).await.unwrap().unwrap().value, "2");
+    assert_eq!(part.get(&Key::new("new")).await.unwrap().unwrap().value, "1");
+    assert!(whole.is_read_only());
+}
+
+#[tokio::test]
+async fn who_follows_a_part_hears_of_its_keys_alone() {
+    let store = Memory::new();
+    let mut changes = Part::new(store.clone(), "p/").follow();
+    for keys in [&["a", "pa"][..], &["q/a", "p/a", "p/b"]] {
+        let writes = keys.iter().map(|key| (Key::new(key), Some(Bytes::new()))).collect();
+        store.commit(Batch { expect: vec![], writes }).await.unwrap();
+    }
+    match changes.next().await.unwrap() {
+        Change::Keys(2, keys) => assert_eq!(keys.iter().map(Key::as_str).collect::<BTreeSet<_>>(), ["a", "b"].into()),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[tokio::test]

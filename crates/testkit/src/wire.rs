@@ -21,6 +21,7 @@ pub struct Wire {
     address: String,
     tls: Option<Arc<ClientConfig>>,
     token: String,
+    namespace: String,
     open: Mutex<Option<BufReader<Box<dyn Stream>>>>,
 }
 
@@ -57,12 +58,22 @@ impl Wire {
             Arc::new(config.expect("TLS versions").with_root_certificates(roots).with_no_client_auth())
         });
         let address = address.split_once("//").map_or("", |(_, address)| address).to_owned();
-        Self { address, tls, token: token.to_owned(), open: Mutex::default() }
+        Self { address, tls, token: token.to_owned(), namespace: String::new(), open: Mutex::default() }
     }
 
-    /// The same server with another token, on another connection.
+    /// The same server and namespace with another token, on another connection.
     pub fn with_token(&self, token: &str) -> Self {
-        Self { address: self.address.clone(), tls: self.tls.clone(), token: token.to_owned(), open: Mutex::default() }
+        self.other(token, &self.namespace)
+    }
+
+    /// The same server and token with a namespace that is named in the header of every request; empty for none.
+    pub fn within(&self, namespace: &str) -> Self {
+        self.other(&self.token, namespace)
+    }
+
+    fn other(&self, token: &str, namespace: &str) -> Self {
+        let (address, tls) = (self.address.clone(), self.tls.clone());
+        Self { address, tls, token: token.to_owned(), namespace: namespace.to_owned(), open: Mutex::default() }
     }
 
     /// The token that is sent.
@@ -128,6 +139,9 @@ impl Wire {
         let mut head = format!("{method} {target} HTTP/1.1\r\nHost: {}\r\n", self.address);
         if !self.token.is_empty() {
             head.push_str(&format!("X-Vault-Token: {}\r\n", self.token));
+        }
+        if !self.namespace.is_empty() {
+            head.push_str(&format!("X-Vault-Namespace: {}\r\n", self.namespace));
         }
         for (name, value) in headers {
             head.push_str(&format!("{name}: {value}\r\n"));

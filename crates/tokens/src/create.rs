@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use gate::{Caller, Error, Login, MountInfo, TokenId, TokenKind};
+use gate::{Caller, Error, Login, MountInfo, Namespace, TokenId, TokenKind, namespace};
 use ipnet::IpNet;
 use secret::SecretString;
 use storage::Tx;
@@ -12,6 +12,8 @@ use crate::{Record, Renewal, SYSTEM_MAX_TTL, Tokens, format, record};
 /// What a new token shall be, already checked against its creator's rights.
 #[derive(Debug)]
 pub struct New {
+    /// The namespace it is made in.
+    pub namespace: Namespace,
     /// A token chosen by the caller, which only root may do.
     pub id: Option<SecretString>,
     /// The policies; normalised here.
@@ -55,6 +57,7 @@ pub struct New {
 impl Default for New {
     fn default() -> Self {
         Self {
+            namespace: Namespace::root(),
             id: None,
             policies: Vec::new(),
             meta: BTreeMap::new(),
@@ -94,11 +97,15 @@ pub struct Issued {
 impl Tokens {
     /// Makes a token, as part of `tx`. A batch token writes nothing.
     pub async fn issue(&self, tx: &Tx, new: New) -> Result<Issued, Error> {
+        let tx = tx.whole();
         let now = self.clock.now();
         let policies = normalised(new.policies, new.no_default_policy);
         let root = policies.iter().any(|policy| policy == "root");
         if root && new.kind == TokenKind::Batch {
             return Err(Error::invalid("batch tokens cannot be root tokens"));
+        }
+        if root && !new.namespace.is_root() {
+            return Err(Error::invalid("root tokens may not be created from a non-root namespace"));
         }
         let expires = (!new.ttl.is_zero()).then(|| clock::after(now, new.ttl));
         if expires.is_none() && !root {
@@ -108,13 +115,16 @@ impl Tokens {
         if let Some(parent) = new.parent.as_ref().filter(|_| !batch) {
             self.hold(tx, parent).await?;
         }
+        let within = new.namespace.suffix();
         let token = match new.id {
-            Some(id) => id,
+            // EXPOSE: a part of the token that is made.
+            Some(id) => SecretString::new(namespace::with_suffix(id.expose().clone(), within)),
             None if root => SecretString::new(format::make_root().to_string()),
-            None => SecretString::new(format::make_service().to_string()),
+            None => SecretString::new(format::make_service(within).to_string()),
         };
         let record = Record {
-            accessor: if batch { String::new() } else { format::make_accessor() },
+            accessor: if batch { String::new() } else { format::make_accessor(within) },
+            namespace: new.namespace,
             policies: policies.into(),
             path: new.path.into(),
             meta: Arc::new(new.meta),
@@ -214,6 +224,7 @@ impl Tokens {
         let name = if login.display_name.is_empty() { prefix } else { format!("{prefix}-{}", login.display_name) };
         let renewal = login.renewal.as_ref().map(Renewal::new).unwrap_or_default();
         let new = New {
+            namespace: mount.namespace.clone(),
             policies: params.policies,
             meta: login.metadata,
             path: path.to_owned(),

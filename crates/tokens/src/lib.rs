@@ -10,7 +10,10 @@
 //! sys/token/parent/<token id>/<child>    the children
 //! sys/token/path/<path>/<token id>       the tokens made at a path, for revocation by prefix
 //! sys/token/role/<name>                  token roles
+//! sys/token/bound/<token id>             what is tied to a living process
 //! ```
+//! What belongs to a token of another namespace than the root one lies in the part of the store that its id names, all but
+//! the last of these.
 
 mod batch;
 mod create;
@@ -23,7 +26,7 @@ mod routes;
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use clock::{Clock, Timestamp};
-use gate::{Caller, Error, Refusal, TokenId, TokenKind};
+use gate::{Caller, Error, Refusal, TokenId, TokenKind, namespace};
 use leases::Leases;
 use quick_cache::sync::Cache;
 use secret::SecretString;
@@ -97,7 +100,7 @@ impl Tokens {
 
     fn id_of(&self, token: &str) -> TokenId {
         let tag = self.ids.sign(token.as_bytes());
-        TokenId(record::hex(&tag).into())
+        TokenId(namespace::with_suffix(record::hex(&tag), format::namespace_of(token)).into())
     }
 
     /// The record of a token in force; `None` if it is unknown, ended or revoked.
@@ -135,7 +138,7 @@ impl Tokens {
         }
         // EXPOSE: hashed with a key, which is all that is kept of it.
         let tag = self.ids.sign(token.expose().as_bytes());
-        let known = self.known(&tag).await?.ok_or(Error::Denied(Refusal::InvalidToken))?;
+        let known = self.known(&tag, namespace_of(token)).await?.ok_or(Error::Denied(Refusal::InvalidToken))?;
         let Decoded { record, holder, .. } = &known.decoded;
         record.check_address(remote)?;
         match record.num_uses {
@@ -144,15 +147,15 @@ impl Tokens {
         }
     }
 
-    /// The token with this hash, if it is in force.
-    async fn known(&self, tag: &[u8; crypto::hmac::TAG]) -> Result<Option<Arc<Known>>, Error> {
+    /// The token with this hash, if it is in force. Its namespace is a part of what was hashed.
+    async fn known(&self, tag: &[u8; crypto::hmac::TAG], namespace: &str) -> Result<Option<Arc<Known>>, Error> {
         if let Some(known) = self.holders.get(tag) {
             let entry = self.store.get(&known.key).await?;
             if entry.is_some_and(|entry| entry.revision == known.decoded.revision) {
                 return Ok(known.decoded.record.in_force(self.clock.now()).then_some(known));
             }
         }
-        let id = TokenId(record::hex(tag).into());
+        let id = TokenId(namespace::with_suffix(record::hex(tag), namespace).into());
         let key = record::key(&id);
         let Some(decoded) = self.decoded(&id).await? else { return Ok(None) };
         let known = Arc::new(Known { id, key, decoded });
@@ -206,7 +209,7 @@ impl Tokens {
         increment: Option<Duration>,
         mount_max: Duration,
     ) -> Result<(Record, Duration, Vec<String>), Error> {
-        let now = self.clock.now();
+        let (now, tx) = (self.clock.now(), tx.whole());
         let record: Option<Record> = tx.get_json(&record::key(id)).await?;
         let Some(mut record) = record.filter(|record| record.in_force(now)) else {
             return Err(Error::Denied(Refusal::InvalidToken));
@@ -232,7 +235,7 @@ impl Tokens {
     pub async fn hold(&self, tx: &Tx, id: &TokenId) -> Result<(), Error> {
         let record = self.find(id).await?.ok_or(Error::Denied(Refusal::InvalidToken))?;
         // The end of a token begins with the removal of its accessor, and only then looks for what hangs on it.
-        match tx.get(&record::accessor_key(&record.accessor)).await? {
+        match tx.whole().get(&record::accessor_key(&record.accessor)).await? {
             Some(_) => Ok(()),
             None => Err(Error::Denied(Refusal::InvalidToken)),
         }
@@ -241,6 +244,7 @@ impl Tokens {
     /// Revokes a token, as part of `tx`: it is refused from the commit on. Its children and leases follow in the
     /// background; wake the leases after the commit. `false` if there is no such token.
     pub async fn revoke(&self, tx: &Tx, id: &TokenId) -> Result<bool, Error> {
+        let tx = tx.whole();
         let Some(mut record) = tx.get_json::<Record>(&record::key(id)).await? else { return Ok(false) };
         if record.revoked {
             return Ok(true);
@@ -255,6 +259,7 @@ impl Tokens {
 
     /// Revokes a token but lets its children live on as orphans.
     pub async fn revoke_orphan(&self, tx: &Tx, id: &TokenId) -> Result<bool, Error> {
+        let tx = tx.whole();
         loop {
             let children = self.children(id, PAGE).await?;
             for child in &children {
@@ -390,18 +395,19 @@ impl Tokens {
         self.ids_below(&prefix, limit).await
     }
 
-    /// The tokens made at `path` or below it, and not beside it.
-    pub async fn by_path(&self, path: &str) -> Result<Vec<TokenId>, Error> {
-        self.ids_below(&format!("{}{path}/", record::PATH), usize::MAX).await
+    /// The tokens of a namespace that were made at `path` or below it, and not beside it.
+    pub async fn by_path(&self, namespace: &str, path: &str) -> Result<Vec<TokenId>, Error> {
+        self.ids_below(&format!("{}{}{path}/", namespace::scope(namespace), record::PATH), usize::MAX).await
     }
 
-    /// Revokes the tokens that the login method with this unchanging id made below `path`. Whether there were any in
-    /// force.
-    pub async fn revoke_logins(&self, path: &str, mount: &str) -> Result<bool, Error> {
+    /// Revokes the tokens that the login method with this unchanging id made below `path` in a namespace. Whether there
+    /// were any in force.
+    pub async fn revoke_logins(&self, namespace: &str, path: &str, mount: &str) -> Result<bool, Error> {
         let mut found = false;
         let mut after = None;
         loop {
-            let scan = Scan { prefix: format!("{}{path}", record::PATH), after, limit: 500, values: false };
+            let prefix = format!("{}{}{path}", namespace::scope(namespace), record::PATH);
+            let scan = Scan { prefix, after, limit: 500, values: false };
             let page = self.store.scan(&scan).await?;
             for (key, _) in &page.entries {
                 let Some((_, id)) = key.as_str().rsplit_once('/') else { continue };
@@ -425,17 +431,23 @@ impl Tokens {
         Ok(page.entries.iter().filter_map(|(key, _)| id(key)).collect())
     }
 
-    /// The accessors of all tokens, in order, after `after`.
-    pub async fn accessors(&self, after: Option<&str>, limit: usize) -> Result<(Vec<String>, bool), Error> {
-        let base = record::ACCESSOR;
+    /// The accessors of all tokens of a namespace, in order, after `after`.
+    pub async fn accessors(
+        &self,
+        namespace: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<(Vec<String>, bool), Error> {
+        let base = format!("{}{}", namespace::scope(namespace), record::ACCESSOR);
         let after = after.map(|after| format!("{base}{after}"));
-        let page = self.store.scan(&Scan { prefix: base.to_owned(), after, limit, values: false }).await?;
+        let page = self.store.scan(&Scan { prefix: base.clone(), after, limit, values: false }).await?;
         let name = |key: &Key| key.as_str().get(base.len()..).unwrap_or_default().to_owned();
         Ok((page.entries.iter().map(|(key, _)| name(key)).collect(), page.more))
     }
 
     /// Ties a token to a liveness stream, as part of `tx`: it is revoked when no stream is attached for `grace`.
     pub async fn bind(&self, tx: &Tx, id: &TokenId, grace: Duration) -> Result<(), Error> {
+        let tx = tx.whole();
         let Some(mut record) = tx.get_json::<Record>(&record::key(id)).await? else {
             return Err(Error::Denied(Refusal::InvalidToken));
         };
@@ -480,9 +492,15 @@ impl Tokens {
     }
 }
 
-/// Where the cubbyhole of a token lies.
+/// The id of the namespace that a token names as its own; empty for the root namespace. Batch tokens do not name it.
+pub fn namespace_of(token: &SecretString) -> &str {
+    // EXPOSE: told by how it ends.
+    format::namespace_of(token.expose())
+}
+
+/// Where the cubbyhole of a token lies: in the token's own namespace, wherever it is used.
 pub fn private_prefix(id: &TokenId) -> String {
-    format!("cubbyhole/{}/", id.0)
+    format!("{}cubbyhole/{}/", namespace::scope(id.namespace()), id.0)
 }
 
 const TRIES: usize = 32;

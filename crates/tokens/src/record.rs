@@ -8,7 +8,7 @@ use std::{
 };
 
 use clock::Timestamp;
-use gate::{Caller, Error, Refusal, TokenId, TokenKind};
+use gate::{Caller, Error, Namespace, Refusal, TokenId, TokenKind, namespace};
 use ipnet::IpNet;
 use secret::SecretString;
 use serde::{Deserialize, Serialize};
@@ -17,6 +17,9 @@ use storage::Key;
 /// A token, as stored.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Record {
+    /// The namespace it was made in.
+    #[serde(default, skip_serializing_if = "Namespace::is_root")]
+    pub namespace: Namespace,
     /// Its accessor; empty for batch tokens.
     pub accessor: String,
     /// Its policies, sorted.
@@ -149,6 +152,7 @@ impl Record {
     pub(crate) fn caller(&self, id: &TokenId, remaining_uses: Option<u64>) -> Arc<Caller> {
         Arc::new(Caller {
             id: id.clone(),
+            namespace: self.namespace.clone(),
             accessor: self.accessor.as_str().into(),
             display_name: Arc::clone(&self.display_name),
             token_policies: Arc::clone(&self.policies),
@@ -229,29 +233,33 @@ impl Record {
 /// An empty list, shared.
 pub(crate) static NO_POLICIES: LazyLock<Arc<[String]>> = LazyLock::new(|| Arc::from([]));
 
-/// Below this there is an entry for each service token.
+/// Below this, in its namespace's part of the store, there is an entry for each service token.
 pub const ACCESSOR: &str = "sys/token/accessor/";
-/// Where tokens lie by the path they were made at: below it `<path>/<token id>`.
+/// Where tokens lie by the path they were made at, in their namespace's part of the store: below it `<path>/<token id>`.
 pub const PATH: &str = "sys/token/path/";
 
 pub(crate) fn key(id: &TokenId) -> Key {
-    Key::join(["sys/token/id/", &id.0])
+    match id.namespace() {
+        "" => Key::join(["sys/token/id/", &id.0]),
+        namespace => Key::join([&namespace::scope(namespace), "sys/token/id/", &id.0]),
+    }
 }
 
 pub(crate) fn accessor_key(accessor: &str) -> Key {
-    Key::from(format!("{ACCESSOR}{accessor}"))
+    Key::from(format!("{}{ACCESSOR}{accessor}", namespace::scope(namespace::suffix_of(accessor))))
 }
 
 pub(crate) fn parent_prefix(parent: &TokenId) -> String {
-    format!("sys/token/parent/{}/", parent.0)
+    format!("{}sys/token/parent/{}/", namespace::scope(parent.namespace()), parent.0)
 }
 
 pub(crate) fn parent_key(parent: &TokenId, child: &TokenId) -> Key {
     Key::from(format!("{}{}", parent_prefix(parent), child.0))
 }
 
+/// `path` is relative to the namespace of the token.
 pub(crate) fn path_key(path: &str, id: &TokenId) -> Key {
-    Key::from(format!("{PATH}{path}/{}", id.0))
+    Key::from(format!("{}{PATH}{path}/{}", namespace::scope(id.namespace()), id.0))
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {

@@ -4,10 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use api::{CommaList, Count, Flag, Name, Pairs, Ttl, Verb};
 use engine::{Answer, Body, Cx, Data, Done, Engine, Keys, Opening, Routes};
-use gate::{Caller, Error, Refusal, TokenId, TokenKind};
+use gate::{Caller, Error, Namespace, Refusal, TokenId, TokenKind, namespace};
 use identity::{Directory, Identities, Standing};
 use secret::{Disclosed, SecretString};
 use serde::{Deserialize, Serialize};
+use storage::{Part, Tx};
 
 use crate::{
     Liveness, New, Record, Tokens, create, liveness,
@@ -106,6 +107,9 @@ async fn make(cx: Cx<TokenEngine>, input: NewToken, role: Option<Role>, path: &s
     let caller = Arc::clone(cx.holder()?);
     create::may_have_children(&caller)?;
     let asked = role.as_ref().map_or_else(|| path.to_owned(), |role| format!("auth/token/create/{}", role.name));
+    let within = &cx.mount().namespace;
+    // Names of policies and entities mean something in one namespace alone.
+    let foreign = caller.namespace != *within;
     let privileged = caller.is_root || cx.services().has_sudo(&caller, &asked);
     let orphan = match &role {
         Some(role) => role.orphan,
@@ -121,7 +125,7 @@ async fn make(cx: Cx<TokenEngine>, input: NewToken, role: Option<Role>, path: &s
     }
     let kind = input.kind.as_deref().map(role::parse_kind).transpose()?;
     let batch = role.as_ref().map_or(kind == Some(TokenKind::Batch), |role| role.batch(kind));
-    let (policies, adds_default) = policies(&caller, &input, role.as_ref(), privileged)?;
+    let (policies, adds_default) = policies(&caller, &input, role.as_ref(), privileged, foreign)?;
     let root = policies.iter().any(|policy| policy == "root");
     let mut warnings = Vec::new();
     let (period, explicit_max_ttl) = limits(&cx, &input, role.as_ref(), privileged, &mut warnings)?;
@@ -146,10 +150,11 @@ async fn make(cx: Cx<TokenEngine>, input: NewToken, role: Option<Role>, path: &s
     let alias = input.entity_alias.as_deref().filter(|alias| !alias.is_empty());
     let entity_id = match alias {
         Some(alias) => entity_by_alias(&cx, alias, role.as_ref()).await?,
-        None if orphan => String::new(),
+        None if orphan || foreign => String::new(),
         None => caller.entity_id.to_string(),
     };
     let new = New {
+        namespace: within.clone(),
         id: input.id.map(chosen).transpose()?,
         policies,
         meta: input.meta.0,
@@ -170,7 +175,7 @@ async fn make(cx: Cx<TokenEngine>, input: NewToken, role: Option<Role>, path: &s
     };
     let tokens = &cx.engine().tokens;
     let mut issued = tokens.issue(cx.view().tx(), new).await?;
-    issued.identity_policies = identity_policies(&cx, &issued.record.entity_id).await?;
+    issued.identity_policies = identity_policies(&cx, within, &issued.record.entity_id).await?;
     let auth = Box::new(tokens.auth(&issued));
     Ok(Answer { auth: Some(auth), warnings, ..Answer::default() })
 }
@@ -196,12 +201,25 @@ async fn entity_by_alias(cx: &Cx<TokenEngine>, alias: &str, role: Option<&Role>)
     Ok(Directory::new(cx.view().tx(), cx.now()).login(seen).await?.id)
 }
 
+/// The unit of work of this request in the namespace of a token: that of the request, or one above it.
+fn within(cx: &Cx<TokenEngine>, of: &Namespace) -> Arc<Tx> {
+    let tx = cx.view().tx();
+    if *of == cx.mount().namespace {
+        return Arc::clone(tx);
+    }
+    match of.suffix() {
+        "" => Arc::clone(tx.outer()),
+        id => tx.outer().within(&Part::new(Arc::clone(cx.engine().tokens.store()), namespace::scope(id))),
+    }
+}
+
 /// What an entity adds to its tokens, as this request leaves it.
-async fn identity_policies(cx: &Cx<TokenEngine>, entity: &str) -> Result<Arc<[String]>, Error> {
+async fn identity_policies(cx: &Cx<TokenEngine>, of: &Namespace, entity: &str) -> Result<Arc<[String]>, Error> {
     if entity.is_empty() {
         return Ok(Arc::default());
     }
-    let directory = Directory::new(cx.view().tx(), cx.now());
+    let tx = within(cx, of);
+    let directory = Directory::new(&tx, cx.now());
     match directory.resolved(entity).await? {
         Some(entity) => Ok(directory.standing_of(&entity).await?.policies),
         None => Ok(Arc::default()),
@@ -209,23 +227,35 @@ async fn identity_policies(cx: &Cx<TokenEngine>, entity: &str) -> Result<Arc<[St
 }
 
 /// The policies the new token gets, by the caller's rights and the role; and whether `default` joins them. It does not
-/// where it would be more than the parent has.
+/// where it would be more than the parent has. Nothing is taken over from a caller of another namespace: there, the names
+/// mean other policies.
 fn policies(
     caller: &Caller,
     input: &NewToken,
     role: Option<&Role>,
     privileged: bool,
+    foreign: bool,
 ) -> Result<(Vec<String>, bool), Error> {
     let wished = input.policies.iter().map(|policy| policy.trim().to_lowercase());
     let wished: Vec<String> = wished.filter(|policy| !policy.is_empty()).collect();
     let parent = &caller.token_policies;
     let (policies, adds_default) = match role {
+        None if foreign && !privileged && wished.iter().any(|policy| policy != "default") => {
+            return Err(Error::invalid(
+                "policies: a token of another namespace needs sudo on this path to assign policies of this one",
+            ));
+        }
+        Some(role) if foreign && !role.governs() => (role::subset(wished, &["default".to_owned()])?, true),
+        None if foreign => (wished, true),
         Some(role) if role.governs() => (role.policies(wished)?, true),
         _ if wished.is_empty() => (parent.to_vec(), false),
         _ if privileged => (wished, true),
         _ => (role::subset(wished, parent)?, parent.iter().any(|policy| policy == "default")),
     };
-    if policies.iter().any(|policy| policy == "root") && !caller.is_root {
+    if policies.iter().any(|policy| policy == "root") && (!caller.is_root || foreign) {
+        if foreign {
+            return Err(Error::invalid("root tokens may not be created from a non-root namespace"));
+        }
         return Err(Error::invalid("root tokens may not be created without parent token being root"));
     }
     if policies.iter().any(|policy| policy == "response-wrapping") {
@@ -292,7 +322,7 @@ async fn warn_of_unknown(cx: &Cx<TokenEngine>, policies: &[String]) -> Result<()
             continue;
         }
         let key = storage::Key::from(format!("sys/policy/acl/{policy}"));
-        if cx.engine().tokens.store().get(&key).await?.is_none() {
+        if cx.view().tx().store().get(&key).await?.is_none() {
             cx.warn(format!("Policy \"{policy}\" does not exist"));
         }
     }
@@ -348,6 +378,8 @@ struct Shown {
     #[serde(skip_serializing_if = "Option::is_none")]
     last_renewal_time: Option<i64>,
     meta: Option<std::collections::BTreeMap<String, String>>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    namespace_path: String,
     num_uses: u64,
     orphan: bool,
     path: String,
@@ -370,7 +402,23 @@ struct Shown {
 
 /// The entity of a token as it is now; `None` if the token has none, or it is gone.
 async fn standing(cx: &Cx<TokenEngine>, record: &Record) -> Result<Option<Arc<Standing>>, Error> {
-    if record.entity_id.is_empty() { Ok(None) } else { cx.engine().identities.look_up(&record.entity_id).await }
+    if record.entity_id.is_empty() {
+        return Ok(None);
+    }
+    if record.namespace == cx.mount().namespace {
+        return cx.engine().identities.look_up(&record.entity_id).await;
+    }
+    let tx = within(cx, &record.namespace);
+    let directory = Directory::new(&tx, cx.now());
+    match directory.resolved(&record.entity_id).await? {
+        Some(entity) => Ok(Some(Arc::new(directory.standing_of(&entity).await?))),
+        None => Ok(None),
+    }
+}
+
+/// Tokens of other namespaces are none that this one knows of.
+fn is_own(cx: &Cx<TokenEngine>, namespace: &str) -> bool {
+    cx.mount().namespace.suffix() == namespace
 }
 
 async fn shown(cx: &Cx<TokenEngine>, record: &Record, id: SecretString) -> Result<Data<Shown>, Error> {
@@ -392,6 +440,7 @@ async fn shown(cx: &Cx<TokenEngine>, record: &Record, id: SecretString) -> Resul
         last_renewal: record.last_renewal.map(|at| at.to_string()),
         last_renewal_time: record.last_renewal.map(|at| at.as_second()),
         meta: (!record.meta.is_empty()).then(|| (*record.meta).clone()),
+        namespace_path: record.namespace.path().to_owned(),
         num_uses: record.uses_left,
         orphan: record.is_orphan(),
         path: record.path.to_string(),
@@ -416,7 +465,8 @@ fn required(token: Option<SecretString>) -> Result<SecretString, Error> {
 async fn lookup(cx: Cx<TokenEngine>, (): (), by: ByToken) -> Result<Data<Shown>, Error> {
     let Some(token) = by.token else { return lookup_self(cx, ()).await };
     let found = cx.engine().tokens.lookup(&token).await?;
-    let (_, record) = found.ok_or_else(bad_token)?;
+    let own = found.filter(|(_, record)| record.namespace == cx.mount().namespace);
+    let (_, record) = own.ok_or_else(bad_token)?;
     shown(&cx, &record, token).await
 }
 
@@ -448,17 +498,26 @@ async fn accessed(cx: &Cx<TokenEngine>, by: &ByAccessor) -> Result<(TokenId, Arc
     }
     let tokens = &cx.engine().tokens;
     let invalid = || Error::Denied(Refusal::Other("invalid accessor".to_owned()));
+    if !is_own(cx, namespace::suffix_of(&by.accessor)) {
+        return Err(invalid());
+    }
     let id = tokens.by_accessor(&by.accessor).await?.ok_or_else(invalid)?;
     let record = tokens.find(&id).await?.ok_or_else(invalid)?;
     Ok((id, record))
 }
 
 async fn renew(cx: Cx<TokenEngine>, (): (), by: ByToken) -> Result<Answer, Error> {
-    let token = match by.token {
-        Some(token) => token,
-        None => own_token(&cx)?,
-    };
+    let Some(token) = by.token else { return renew_self(cx, (), by).await };
+    known_here(&cx, &token)?;
     renew_token(&cx, token, by.increment).await
+}
+
+/// Refuses a token of another namespace: whoever means it asks there.
+fn known_here(cx: &Cx<TokenEngine>, token: &SecretString) -> Result<(), Error> {
+    match is_own(cx, cx.engine().tokens.id(token).namespace()) {
+        true => Ok(()),
+        false => Err(Error::invalid("token: it belongs to another namespace; ask in that one")),
+    }
 }
 
 async fn renew_self(cx: Cx<TokenEngine>, (): (), by: ByToken) -> Result<Answer, Error> {
@@ -492,10 +551,10 @@ async fn renewed(cx: &Cx<TokenEngine>, id: &TokenId, increment: Ttl, token: Stri
         let data = record.login_renewal.secret();
         cx.services().renew_login(tx, &record.login_mount, &record.path, data, until).await?;
         if !record.entity_id.is_empty() {
-            Directory::new(tx, cx.now()).renew(&record.entity_id).await?;
+            Directory::new(&within(cx, &record.namespace), cx.now()).renew(&record.entity_id).await?;
         }
     }
-    let identity = identity_policies(cx, &record.entity_id).await?;
+    let identity = identity_policies(cx, &record.namespace, &record.entity_id).await?;
     let auth = Box::new(record.auth(token, left, &identity));
     Ok(Answer { auth: Some(auth), warnings, ..Answer::default() })
 }
@@ -506,6 +565,7 @@ async fn revoke(cx: Cx<TokenEngine>, (): (), by: ByToken) -> Result<Answer, Erro
     if token.expose().starts_with(crate::format::BATCH) {
         return Err(Error::invalid("batch tokens cannot be revoked"));
     }
+    known_here(&cx, &token)?;
     revoke_id(&cx, &cx.engine().tokens.id(&token)).await
 }
 
@@ -535,6 +595,7 @@ async fn revoke_orphan(cx: Cx<TokenEngine>, (): (), by: ByToken) -> Result<Answe
     if token.expose().starts_with(crate::format::BATCH) {
         return Err(Error::invalid("batch tokens cannot be revoked"));
     }
+    known_here(&cx, &token)?;
     let tokens = &cx.engine().tokens;
     let id = tokens.id(&token);
     match tokens.revoke_orphan(cx.view().tx(), &id).await? {
@@ -554,7 +615,8 @@ const MOST: usize = 100_000;
 
 async fn accessors(cx: Cx<TokenEngine>, (): (), paging: Paging) -> Result<Keys, Error> {
     let limit = paging.limit.map_or(MOST, |limit| usize::try_from(limit.0).unwrap_or(MOST));
-    let (keys, _) = cx.engine().tokens.accessors(paging.after.as_deref(), limit.clamp(1, MOST)).await?;
+    let within = cx.mount().namespace.suffix();
+    let (keys, _) = cx.engine().tokens.accessors(within, paging.after.as_deref(), limit.clamp(1, MOST)).await?;
     Ok(keys.into())
 }
 

@@ -14,7 +14,7 @@ use crate::Identity;
 pub(crate) struct ShownEntity {
     id: String,
     name: String,
-    namespace_id: &'static str,
+    namespace_id: String,
     metadata: Option<BTreeMap<String, String>>,
     policies: Vec<String>,
     disabled: bool,
@@ -33,7 +33,7 @@ pub(crate) struct ShownAlias {
     id: String,
     canonical_id: String,
     name: String,
-    namespace_id: &'static str,
+    namespace_id: String,
     mount_accessor: String,
     mount_path: String,
     mount_type: String,
@@ -50,7 +50,7 @@ pub(crate) struct ShownAlias {
 pub(crate) struct ShownGroup {
     id: String,
     name: String,
-    namespace_id: &'static str,
+    namespace_id: String,
     #[serde(rename = "type")]
     kind: &'static str,
     metadata: Option<BTreeMap<String, String>>,
@@ -70,7 +70,7 @@ pub(crate) fn entity(cx: &Cx<Identity>, entity: Entity, memberships: Memberships
     let inherited: Vec<String> = memberships.inherited.into_keys().collect();
     ShownEntity {
         aliases,
-        namespace_id: NAMESPACE,
+        namespace_id: cx.mount().namespace.id().to_owned(),
         group_ids: direct.iter().chain(&inherited).cloned().collect(),
         direct_group_ids: direct,
         inherited_group_ids: inherited,
@@ -91,7 +91,7 @@ pub(crate) fn alias(cx: &Cx<Identity>, entity: &str, accessor: &str, alias: &Ali
         id: alias.id.clone(),
         canonical_id: entity.to_owned(),
         name: alias.name.clone(),
-        namespace_id: NAMESPACE,
+        namespace_id: cx.mount().namespace.id().to_owned(),
         mount_accessor: accessor.to_owned(),
         mount_path,
         mount_type,
@@ -110,7 +110,7 @@ pub(crate) fn group_alias(cx: &Cx<Identity>, group: &str, alias: &GroupAlias) ->
         id: alias.id.clone(),
         canonical_id: group.to_owned(),
         name: alias.name.clone(),
-        namespace_id: NAMESPACE,
+        namespace_id: cx.mount().namespace.id().to_owned(),
         mount_accessor: alias.accessor.clone(),
         mount_path,
         mount_type,
@@ -127,7 +127,7 @@ pub(crate) fn group(cx: &Cx<Identity>, group: Group, members: Vec<String>) -> Sh
     let alias = group.alias.as_ref().map(|alias| group_alias(cx, &group.id, alias));
     ShownGroup {
         alias,
-        namespace_id: NAMESPACE,
+        namespace_id: cx.mount().namespace.id().to_owned(),
         kind: group.kind.as_str(),
         metadata: some(group.metadata),
         policies: group.policies,
@@ -219,5 +219,3 @@ fn mount(cx: &Cx<Identity>, accessor: &str) -> (String, String) {
 fn some(pairs: BTreeMap<String, String>) -> Option<BTreeMap<String, String>> {
     (!pairs.is_empty()).then_some(pairs)
 }
-
-const NAMESPACE: &str = "root";

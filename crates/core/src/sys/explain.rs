@@ -1,5 +1,7 @@
 //! `sys/policies/explain`: what the policies say about a request, and by which rules, without making it.
 
+use std::sync::Arc;
+
 use api::{CommaList, Operation, ReqPath, Ttl, Verb};
 use engine::Data;
 use gate::{Error, Matched};
@@ -8,8 +10,8 @@ use secret::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Cx, Routes, System, running};
-use crate::running::Running;
+use super::{Cx, Routes, System, running, space};
+use crate::{namespaces::Space, running::Running};
 
 pub(super) fn routes(routes: Routes<System>) -> Routes<System> {
     routes.on(Verb::Write, "policies/explain", "Show what policies say about a request, and why.", explain)
@@ -58,12 +60,14 @@ async fn explain(cx: Cx<System>, (): (), question: Question) -> Result<Data<Expl
     let running = running(&cx)?;
     let operation = operation(&question.operation)?;
     let path = path(&question.path)?;
-    let (policies, entity_id) = subject(&cx, &running, &question).await?;
-    let acl = running.policies.of(&policies, &entity_id).await?;
-    let (mount, sudo_required) = route(&running, &path, operation);
+    let space = space(&cx)?;
+    let Subject { home, policies, entity_id } = subject(&cx, &running, &space, &question).await?;
+    let acl = home.policies.of(&policies, &entity_id).await?;
+    let (mount, sudo_required) = route(&space, &path, operation);
+    let named = space.path_from(&home, path.as_str());
     let body = question.parameters.as_ref().map_or("", |parameters| parameters.get());
     let parameters = RequestParameters { body: body.as_bytes(), query: &[] };
-    let mut ask = Ask::new(path.as_str(), operation);
+    let mut ask = Ask::new(&named, operation);
     ask.parameters = Some(&parameters);
     ask.sudo_required = sudo_required;
     ask.wrap_ttl = question.wrap_ttl.set();
@@ -80,8 +84,8 @@ async fn explain(cx: Cx<System>, (): (), question: Question) -> Result<Data<Expl
         operation: operation.as_str(),
         mount,
         sudo_required,
-        capabilities: acl.capabilities(path.as_str()),
         conditions: decision.conditions().map(ToString::to_string),
+        capabilities: acl.capabilities(&named),
         rules: decision.rules().iter().map(shown).collect(),
         path: path.as_str().to_owned(),
         policies,
@@ -110,34 +114,57 @@ fn path(text: &str) -> Result<ReqPath, Error> {
     ReqPath::new(text).map_err(|why| Error::invalid(format!("path: {why}")))
 }
 
-/// The policies that count, and the entity that their templates are about.
-async fn subject(cx: &Cx<System>, running: &Running, question: &Question) -> Result<(Vec<String>, String), Error> {
+/// The policies that count, of which namespace they are, and the entity that their templates are about.
+struct Subject {
+    home: Arc<Space>,
+    policies: Vec<String>,
+    entity_id: String,
+}
+
+/// Of a token that may be used in this namespace; `None` if it may not.
+async fn of_token(space: &Arc<Space>, record: &tokens::Record) -> Result<Option<Subject>, Error> {
+    let Some(home) = space.from(record.namespace.suffix()).cloned() else { return Ok(None) };
+    let (policies, entity_id) = home.policies.in_force(record).await?;
+    Ok(Some(Subject { home, policies, entity_id }))
+}
+
+async fn subject(
+    cx: &Cx<System>,
+    running: &Running,
+    space: &Arc<Space>,
+    question: &Question,
+) -> Result<Subject, Error> {
     let given = [question.token.is_some(), !question.accessor.is_empty(), !question.policies.is_empty()];
     if given.into_iter().filter(|given| *given).count() > 1 {
         return Err(Error::invalid("give only one of token, accessor and policies"));
     }
     if !question.policies.is_empty() {
         let known = question.policies.iter().map(|name| name.trim().to_lowercase());
-        return Ok((known.collect(), String::new()));
+        return Ok(Subject { home: Arc::clone(space), policies: known.collect(), entity_id: String::new() });
     }
     if let Some(token) = &question.token {
-        let found = running.tokens.lookup(token).await?;
-        let (_, record) = found.ok_or_else(|| Error::invalid("token: there is no such token, or it has ended"))?;
-        return running.policies.in_force(&record).await;
+        let unknown = || Error::invalid("token: there is no such token, or it has ended");
+        let (_, record) = running.tokens.lookup(token).await?.ok_or_else(unknown)?;
+        return of_token(space, &record).await?.ok_or_else(unknown);
     }
     if !question.accessor.is_empty() {
         let unknown = || Error::invalid("accessor: no token has it");
+        if gate::namespace::suffix_of(&question.accessor) != space.namespace.suffix() {
+            return Err(unknown());
+        }
         let id = running.tokens.by_accessor(&question.accessor).await?.ok_or_else(unknown)?;
         let record = running.tokens.find(&id).await?.ok_or_else(unknown)?;
-        return running.policies.in_force(&record).await;
+        return of_token(space, &record).await?.ok_or_else(unknown);
     }
     let caller = cx.holder()?;
-    Ok((caller.policies().to_vec(), caller.entity_id.to_string()))
+    let home = space.from(caller.namespace.suffix()).ok_or(Error::Denied(gate::Refusal::Namespace))?;
+    let (policies, entity_id) = (caller.policies().to_vec(), caller.entity_id.to_string());
+    Ok(Subject { home: Arc::clone(home), policies, entity_id })
 }
 
 /// The mount of a path, and whether its route asks for `sudo` too.
-fn route(running: &Running, path: &ReqPath, operation: Operation) -> (String, bool) {
-    let Some((mounted, local)) = running.mounts.find(path.as_str()) else { return (String::new(), false) };
+fn route(space: &Space, path: &ReqPath, operation: Operation) -> (String, bool) {
+    let Some((mounted, local)) = space.mounts.find(path.as_str()) else { return (String::new(), false) };
     let verb = match operation {
         Operation::Create | Operation::Update => Verb::Write,
         Operation::Delete => Verb::Delete,

@@ -4,12 +4,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use engine::{Data, MountClass};
 use gate::{Error, Refusal};
-use policy::Acl;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Cx, Routes, System, Verb, mounts, running};
-use crate::running::Running;
+use super::{Cx, Rights, Routes, System, Verb, mounts, running, space};
 
 pub(super) fn routes(routes: Routes<System>) -> Routes<System> {
     routes
@@ -41,10 +39,10 @@ struct Routed {
 
 /// The mounts in the order of what the tag names. They are found by path, id or accessor, and store below their prefix.
 async fn inspect_router(cx: Cx<System>, tag: String) -> Result<Data<BTreeMap<String, Vec<Routed>>>, Error> {
-    let running = running(&cx)?;
+    let space = space(&cx)?;
     let classes = [MountClass::Auth, MountClass::Secret];
-    let mut routed: Vec<_> = classes.into_iter().flat_map(|class| running.mounts.list(class).into_values()).collect();
-    routed.extend(running.mounts.leaving());
+    let mut routed: Vec<_> = classes.into_iter().flat_map(|class| space.mounts.list(class).into_values()).collect();
+    routed.extend(space.mounts.leaving());
     match tag.as_str() {
         "root" => routed.sort_by_key(|mounted| Arc::clone(&mounted.info.path)),
         "uuid" => routed.sort_by_key(|mounted| Arc::clone(&mounted.info.uuid)),
@@ -72,21 +70,22 @@ struct Listed {
 }
 
 /// What the caller's token allows; `None` without a token. The routes are open, so that no policy needs to name them.
-pub(super) async fn own_acl(cx: &Cx<System>, running: &Running) -> Result<Option<Arc<Acl>>, Error> {
+pub(super) async fn own_rights(cx: &Cx<System>) -> Result<Option<Rights>, Error> {
     let Some(token) = cx.token() else { return Ok(None) };
-    let (_, record) = running.tokens.lookup(token).await?.ok_or(Error::Denied(Refusal::InvalidToken))?;
-    running.policies.of_token(&record).await.map(Some)
+    let found = running(cx)?.tokens.lookup(token).await?;
+    let (_, record) = found.ok_or(Error::Denied(Refusal::InvalidToken))?;
+    let rights = Rights::of_token(space(cx)?, &record).await?;
+    rights.ok_or(Error::Denied(Refusal::Namespace)).map(Some)
 }
 
 /// The route is open: without a valid token, only mounts that are listed for everybody are shown.
 async fn list(cx: Cx<System>, (): ()) -> Result<Data<Listed>, Error> {
-    let running = running(&cx)?;
-    let acl = own_acl(&cx, &running).await?;
+    let (space, rights) = (space(&cx)?, own_rights(&cx).await?);
     let of = |class| {
         let mut shown = BTreeMap::new();
-        for mounted in running.mounts.list(class).values() {
+        for mounted in space.mounts.list(class).values() {
             let public = mounted.entry.config.listing_visibility == "unauth";
-            let granted = acl.as_ref().is_some_and(|acl| acl.is_root() || acl.grants_below(&mounted.info.path));
+            let granted = rights.as_ref().is_some_and(|rights| rights.grants_below(&mounted.info.path));
             if granted {
                 shown.insert(mounts::shown_path(mounted), json!(mounts::info(mounted)));
             } else if public {
@@ -104,8 +103,8 @@ async fn list(cx: Cx<System>, (): ()) -> Result<Data<Listed>, Error> {
 /// The command line asks this before it reads or writes key/value secrets. Whoever has no right below the mount learns
 /// nothing about it.
 async fn read(cx: Cx<System>, path: String) -> Result<Data<Value>, Error> {
-    let running = running(&cx)?;
-    let acl = own_acl(&cx, &running).await?.ok_or(Error::Denied(Refusal::MissingToken))?;
+    let space = space(&cx)?;
+    let rights = own_rights(&cx).await?.ok_or(Error::Denied(Refusal::MissingToken))?;
     let denied = || {
         let text = format!(
             "preflight capability check returned 403, please ensure client's policies grant access to path \"{}/\"",
@@ -113,22 +112,28 @@ async fn read(cx: Cx<System>, path: String) -> Result<Data<Value>, Error> {
         );
         Error::Denied(Refusal::Other(text))
     };
+    // The path may begin with the names of namespaces.
     let wanted = format!("{}/", path.trim_end_matches('/'));
-    let (mounted, _) = running.mounts.find(&wanted).ok_or_else(denied)?;
-    if !acl.is_root() && !acl.grants_below(&mounted.info.path) {
+    let (inside, rest) = running(&cx)?.locate(&space, &wanted).await?;
+    let (mounted, _) = inside.mounts.find(rest).ok_or_else(denied)?;
+    let shown = inside.path_from(&space, &mounted.info.path);
+    if !rights.grants_below(&shown) {
         return Err(denied());
     }
     let mut info = json!(mounts::info(&mounted));
     if let Some(object) = info.as_object_mut() {
-        object.insert("path".to_owned(), json!(&*mounted.info.path));
+        object.insert("path".to_owned(), json!(shown));
     }
     Ok(Data(info))
 }
 
-/// Namespaces below the one that is asked in; without a token none.
+/// Namespaces right below the one that is asked in, as far as the caller has any right in them; without a token none.
 async fn namespaces(cx: Cx<System>, (): ()) -> Result<Data<Value>, Error> {
-    own_acl(&cx, &*running(&cx)?).await?.ok_or(Error::Denied(Refusal::MissingToken))?;
-    Ok(Data(json!({ "keys": [] })))
+    let rights = own_rights(&cx).await?.ok_or(Error::Denied(Refusal::MissingToken))?;
+    let below = space(&cx)?.below(None, 100_000).await?;
+    let shown = below.into_iter().filter(|(_, stored)| !stored.leaving).map(|(name, _)| format!("{name}/"));
+    let keys: Vec<String> = shown.filter(|name| rights.grants_below(name)).collect();
+    Ok(Data(json!({ "keys": keys })))
 }
 
 async fn feature_flags(_: Cx<System>, (): ()) -> Result<Data<Value>, Error> {
@@ -149,7 +154,7 @@ struct Resultant {
 
 async fn resultant(cx: Cx<System>, (): ()) -> Result<Data<Resultant>, Error> {
     let caller = Arc::clone(cx.holder()?);
-    let acl = running(&cx)?.policies.acl(&caller).await?;
+    let acl = Rights::of_caller(space(&cx)?, &caller).await?.acl;
     let mut shown = Resultant { root: acl.is_root(), exact_paths: BTreeMap::new(), glob_paths: BTreeMap::new() };
     for (path, capabilities) in acl.paths() {
         let names: Vec<String> = capabilities.names().into_iter().map(str::to_owned).collect();

@@ -9,8 +9,8 @@ use engine::Data;
 use gate::Error;
 use serde::{Deserialize, Serialize};
 
-use super::{Cx, Routes, System, Verb, running};
-use crate::running::Running;
+use super::{Cx, Routes, System, Verb, running, space};
+use crate::{namespaces::Space, running::Running};
 
 pub(super) fn routes(routes: Routes<System>) -> Routes<System> {
     routes
@@ -158,11 +158,11 @@ impl Moments {
 }
 
 async fn list_tokens(cx: Cx<System>, (): (), wanted: Wanted) -> Result<Data<Page<TokenPage>>, Error> {
-    let (running, now, limit) = (running(&cx)?, cx.now(), wanted.limit());
-    let mount_max = running.mounts.exactly("auth/token/")?.info.max_ttl;
+    let (running, space, now, limit) = (running(&cx)?, space(&cx)?, cx.now(), wanted.limit());
+    let mount_max = space.mounts.exactly("auth/token/")?.info.max_ttl;
     let (mut tokens, mut after, mut looked_at) = (Vec::new(), wanted.after().map(str::to_owned), 0);
     let more = 'pages: loop {
-        let (accessors, more) = running.tokens.accessors(after.as_deref(), PAGE).await?;
+        let (accessors, more) = running.tokens.accessors(space.namespace.suffix(), after.as_deref(), PAGE).await?;
         for accessor in accessors {
             if tokens.len() >= limit || looked_at >= LOOKED_AT {
                 break 'pages true;
@@ -212,14 +212,14 @@ fn token(accessor: String, record: &tokens::Record, hard: Option<Timestamp>, now
 }
 
 async fn list_leases(cx: Cx<System>, (): (), wanted: Wanted) -> Result<Data<Page<LeasePage>>, Error> {
-    let (running, now, limit) = (running(&cx)?, cx.now(), wanted.limit());
+    let (running, space, now, limit) = (running(&cx)?, space(&cx)?, cx.now(), wanted.limit());
     let prefix = match wanted.mount.as_deref().unwrap_or_default().trim_matches('/') {
         "" => String::new(),
         mount => format!("{mount}/"),
     };
     let (mut leases, mut after, mut looked_at) = (Vec::new(), wanted.after().map(str::to_owned), 0);
     let more = 'pages: loop {
-        let (ids, more) = running.leases.ids(&prefix, after.as_deref(), PAGE).await?;
+        let (ids, more) = running.leases.ids(space.namespace.suffix(), &prefix, after.as_deref(), PAGE).await?;
         for id in ids {
             if leases.len() >= limit || looked_at >= LOOKED_AT {
                 break 'pages true;
@@ -237,7 +237,7 @@ async fn list_leases(cx: Cx<System>, (): (), wanted: Wanted) -> Result<Data<Page
             };
             let entity = owner.as_ref().map(|owner| Arc::clone(&owner.entity_id)).unwrap_or_default();
             if wanted.fits(&entity, &record.role, &id.0) {
-                leases.push(lease(&running, record, owner, hard, now));
+                leases.push(lease(&space, record, owner, hard, now));
             }
         }
         if !more {
@@ -248,7 +248,7 @@ async fn list_leases(cx: Cx<System>, (): (), wanted: Wanted) -> Result<Data<Page
 }
 
 fn lease(
-    running: &Running,
+    space: &Space,
     record: leases::Record,
     owner: Option<Arc<tokens::Record>>,
     hard: Timestamp,
@@ -263,7 +263,7 @@ fn lease(
         renewable,
     };
     Lease {
-        mount: running.mounts.by_uuid(&record.mount).map(|mounted| mounted.info.path.to_string()).unwrap_or_default(),
+        mount: space.mounts.by_uuid(&record.mount).map(|mounted| mounted.info.path.to_string()).unwrap_or_default(),
         accessor: owner.as_ref().map(|owner| owner.accessor.clone()).unwrap_or_default(),
         entity_id: owner.map(|owner| Arc::clone(&owner.entity_id)).unwrap_or_default(),
         lease_id: record.id.to_string(),

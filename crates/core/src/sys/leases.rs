@@ -4,11 +4,11 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use api::{Count, Flag, Ttl};
 use engine::{Answer, Data, Done, Keys};
-use gate::{Error, LeaseCall, LeaseId, TokenId};
+use gate::{Error, LeaseCall, LeaseId, Namespace, TokenId};
 use leases::Leases;
 use serde::{Deserialize, Serialize};
 
-use super::{Cx, Paging, Routes, System, Verb, running};
+use super::{Cx, Paging, Routes, System, Verb, running, space};
 use crate::running::Running;
 
 pub(super) fn routes(routes: Routes<System>) -> Routes<System> {
@@ -63,12 +63,21 @@ struct Ask {
 }
 
 impl Ask {
-    fn id(&self) -> Result<LeaseId, Error> {
+    /// The lease that is meant: one of this namespace.
+    fn id(&self, cx: &Cx<System>) -> Result<LeaseId, Error> {
         let text = if self.lease_id.is_empty() { &self.url_lease_id } else { &self.lease_id };
         if text.is_empty() {
             return Err(Error::invalid("lease_id must be specified"));
         }
-        Ok(LeaseId(text.as_str().into()))
+        own(cx, LeaseId(text.as_str().into()))
+    }
+}
+
+/// Leases of other namespaces are none that this one knows of.
+fn own(cx: &Cx<System>, id: LeaseId) -> Result<LeaseId, Error> {
+    match id.namespace() == cx.mount().namespace.suffix() {
+        true => Ok(id),
+        false => Err(Error::invalid("invalid lease")),
     }
 }
 
@@ -85,7 +94,7 @@ struct Shown {
 }
 
 async fn lookup(cx: Cx<System>, (): (), ask: Ask) -> Result<Data<Shown>, Error> {
-    let (running, id) = (running(&cx)?, ask.id()?);
+    let (running, id) = (running(&cx)?, ask.id(&cx)?);
     let Some(record) = running.leases.lookup(cx.view().tx(), &id).await? else {
         let token = token(&running, &id).await?;
         let (_, token) = token.ok_or_else(|| Error::invalid("invalid lease"))?;
@@ -132,12 +141,12 @@ async fn list(cx: Cx<System>, prefix: String, paging: Paging) -> Result<Keys, Er
         prefix => format!("{prefix}/"),
     };
     let (tx, limit) = (cx.view().tx(), paging.limit(100_000));
-    let leases = Arc::clone(&running(&cx)?.leases);
+    let (leases, namespace) = (Arc::clone(&running(&cx)?.leases), space(&cx)?.namespace.clone());
     let hidden = leases.hidden().await?;
     let after = paging.after.as_deref();
     let mut keys = Vec::new();
     for name in tx.view("sys/lease/id/").list(&folder, after, limit.saturating_add(hidden.len())).await?.names {
-        if is_shown(&leases, &hidden, &format!("{folder}{name}")).await? {
+        if is_shown(&leases, namespace.suffix(), &hidden, &format!("{folder}{name}")).await? {
             keys.push(name);
         }
     }
@@ -149,7 +158,7 @@ async fn list(cx: Cx<System>, prefix: String, paging: Paging) -> Result<Keys, Er
 }
 
 /// Whether a lease is one that somebody was handed, or a folder has such a lease.
-async fn is_shown(leases: &Leases, hidden: &BTreeSet<String>, name: &str) -> Result<bool, Error> {
+async fn is_shown(leases: &Leases, namespace: &str, hidden: &BTreeSet<String>, name: &str) -> Result<bool, Error> {
     if !name.ends_with('/') {
         return Ok(!hidden.contains(name));
     }
@@ -157,16 +166,16 @@ async fn is_shown(leases: &Leases, hidden: &BTreeSet<String>, name: &str) -> Res
     if within == 0 {
         return Ok(true);
     }
-    let (ids, _) = leases.ids(name, None, within + 1).await?;
+    let (ids, _) = leases.ids(namespace, name, None, within + 1).await?;
     Ok(ids.iter().any(|id| !hidden.contains(&*id.0)))
 }
 
 async fn renew(cx: Cx<System>, (): (), ask: Ask) -> Result<Answer, Error> {
-    renew_lease(&cx, ask.id()?, ask.increment).await
+    renew_lease(&cx, ask.id(&cx)?, ask.increment).await
 }
 
 async fn renew_at(cx: Cx<System>, id: String, ask: Ask) -> Result<Answer, Error> {
-    let id = if ask.lease_id.is_empty() { LeaseId(id.into()) } else { ask.id()? };
+    let id = if ask.lease_id.is_empty() { own(&cx, LeaseId(id.into()))? } else { ask.id(&cx)? };
     renew_lease(&cx, id, ask.increment).await
 }
 
@@ -181,7 +190,8 @@ async fn renew_lease(cx: &Cx<System>, id: LeaseId, increment: Ttl) -> Result<Ans
         }));
     };
     let (until, warnings) = running.leases.renewal(&record, increment.set())?;
-    let mounted = running.mounts.by_uuid(&record.mount).ok_or_else(|| Error::invalid("the lease's mount is gone"))?;
+    let mounted =
+        space(cx)?.mounts.by_uuid(&record.mount).ok_or_else(|| Error::invalid("the lease's mount is gone"))?;
     let call = LeaseCall {
         lease: id.clone(),
         data: record.secret(),
@@ -198,11 +208,11 @@ async fn renew_lease(cx: &Cx<System>, id: LeaseId, increment: Ttl) -> Result<Ans
 }
 
 async fn revoke(cx: Cx<System>, (): (), ask: Ask) -> Result<Answer, Error> {
-    revoke_lease(&cx, ask.id()?, ask.sync).await
+    revoke_lease(&cx, ask.id(&cx)?, ask.sync).await
 }
 
 async fn revoke_at(cx: Cx<System>, id: String, ask: Ask) -> Result<Answer, Error> {
-    let id = if ask.lease_id.is_empty() { LeaseId(id.into()) } else { ask.id()? };
+    let id = if ask.lease_id.is_empty() { own(&cx, LeaseId(id.into()))? } else { ask.id(&cx)? };
     revoke_lease(&cx, id, ask.sync).await
 }
 
@@ -241,7 +251,7 @@ const SYNC: std::time::Duration = std::time::Duration::from_secs(60);
 const GOES_ON: &str = "the revocation goes on in the background";
 const PAGE: usize = 500;
 
-async fn ids_below(running: &Running, prefix: &str) -> Result<Vec<LeaseId>, Error> {
+async fn ids_below(running: &Running, namespace: &str, prefix: &str) -> Result<Vec<LeaseId>, Error> {
     let prefix = prefix.trim_end_matches('/');
     if prefix.is_empty() {
         return Err(Error::invalid("prefix: name the path below which to revoke"));
@@ -249,7 +259,7 @@ async fn ids_below(running: &Running, prefix: &str) -> Result<Vec<LeaseId>, Erro
     let mut all = Vec::new();
     let mut after: Option<String> = None;
     loop {
-        let (ids, more) = running.leases.ids(prefix, after.as_deref(), PAGE).await?;
+        let (ids, more) = running.leases.ids(namespace, prefix, after.as_deref(), PAGE).await?;
         after = ids.last().map(|id| id.0.to_string());
         // "creds/app" means what is below it, not "creds/apple" too.
         let below =
@@ -262,12 +272,12 @@ async fn ids_below(running: &Running, prefix: &str) -> Result<Vec<LeaseId>, Erro
 }
 
 async fn revoke_prefix(cx: Cx<System>, prefix: String, ask: Ask) -> Result<Answer, Error> {
-    let running = running(&cx)?;
+    let (running, namespace) = (running(&cx)?, cx.mount().namespace.suffix());
     let mut waits = Vec::new();
-    for id in ids_below(&running, &prefix).await? {
+    for id in ids_below(&running, namespace, &prefix).await? {
         waits.extend(running.leases.revoke(&id).await?);
     }
-    let ended = revoke_tokens(&running, &prefix).await?;
+    let ended = revoke_tokens(&running, namespace, &prefix).await?;
     if !ask.sync.0 {
         return Ok(accepted());
     }
@@ -288,11 +298,15 @@ async fn revoke_prefix(cx: Cx<System>, prefix: String, ask: Ask) -> Result<Answe
 }
 
 /// Revokes the tokens that were made below a path. The receivers tell when they, and all that they leased, are gone.
-async fn revoke_tokens(running: &Running, prefix: &str) -> Result<Vec<futures::channel::oneshot::Receiver<()>>, Error> {
+async fn revoke_tokens(
+    running: &Running,
+    namespace: &str,
+    prefix: &str,
+) -> Result<Vec<futures::channel::oneshot::Receiver<()>>, Error> {
     let prefix = prefix.trim_end_matches('/');
     let mut ends = Vec::new();
     if prefix.starts_with("auth/") || prefix == "auth" {
-        for id in running.tokens.by_path(prefix).await? {
+        for id in running.tokens.by_path(namespace, prefix).await? {
             ends.extend(running.revoke_token(&id).await?);
         }
     }
@@ -300,11 +314,11 @@ async fn revoke_tokens(running: &Running, prefix: &str) -> Result<Vec<futures::c
 }
 
 async fn revoke_force(cx: Cx<System>, prefix: String) -> Result<Done, Error> {
-    let running = running(&cx)?;
-    for id in ids_below(&running, &prefix).await? {
+    let (running, namespace) = (running(&cx)?, cx.mount().namespace.suffix());
+    for id in ids_below(&running, namespace, &prefix).await? {
         running.leases.force(&id).await?;
     }
-    revoke_tokens(&running, &prefix).await?;
+    revoke_tokens(&running, namespace, &prefix).await?;
     Ok(Done)
 }
 
@@ -348,23 +362,39 @@ async fn failing(cx: &Cx<System>, kind: &Kind) -> Result<Vec<IrrevocableLease>, 
     if kind.kind != "irrevocable" {
         return Err(Error::invalid("type: the only type is \"irrevocable\""));
     }
-    let running = running(cx)?;
+    let (running, namespace) = (running(cx)?, &cx.mount().namespace);
+    let below = kind.include_child_namespaces.0;
     let limit = kind.limit.map_or(10_000, |limit| usize::try_from(limit.0).unwrap_or(10_000));
     let mut found = Vec::new();
     let mut after: Option<String> = None;
     while found.len() < limit {
         let (records, more) = running.leases.failing(after.as_deref(), PAGE.min(limit - found.len())).await?;
         after = records.last().map(|record| format!("{}/{}", record.mount, record.id));
-        found.extend(records.into_iter().map(|record| IrrevocableLease {
-            lease_id: record.id,
-            error: record.last_error.unwrap_or_default(),
-            failures: record.failures,
-        }));
+        for record in records {
+            if !is_within(&running, &record.id, namespace, below).await? {
+                continue;
+            }
+            found.push(IrrevocableLease {
+                lease_id: record.id,
+                error: record.last_error.unwrap_or_default(),
+                failures: record.failures,
+            });
+        }
         if !more || after.is_none() {
             break;
         }
     }
     Ok(found)
+}
+
+/// Whether a lease is of this namespace or, with `below`, of one below it.
+async fn is_within(running: &Running, lease: &LeaseId, namespace: &Namespace, below: bool) -> Result<bool, Error> {
+    let of = lease.namespace();
+    if of == namespace.suffix() || !below {
+        return Ok(of == namespace.suffix());
+    }
+    let space = running.spaces.by_id(of).await?;
+    Ok(space.is_some_and(|space| space.namespace.path().starts_with(namespace.path())))
 }
 
 async fn count(cx: Cx<System>, (): (), kind: Kind) -> Result<Data<Counted>, Error> {

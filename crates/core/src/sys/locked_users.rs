@@ -6,7 +6,7 @@ use engine::{Data, Done};
 use gate::Error;
 use serde::{Deserialize, Serialize};
 
-use super::{Cx, Routes, System, Verb, running};
+use super::{Cx, Routes, System, Verb, running, space};
 
 pub(super) fn routes(routes: Routes<System>) -> Routes<System> {
     routes.on(Verb::Read, "locked-users", "List who is locked out after too many failed logins.", list).on(
@@ -34,8 +34,8 @@ struct Listing {
 struct OfNamespace {
     counts: usize,
     mount_accessors: Vec<OfMount>,
-    namespace_id: &'static str,
-    namespace_path: &'static str,
+    namespace_id: String,
+    namespace_path: String,
 }
 
 #[derive(Serialize)]
@@ -46,12 +46,12 @@ struct OfMount {
 }
 
 async fn list(cx: Cx<System>, (): (), wanted: Wanted) -> Result<Data<Listing>, Error> {
-    let running = running(&cx)?;
+    let (running, space) = (running(&cx)?, space(&cx)?);
     let wanted = wanted.mount_accessor.filter(|accessor| !accessor.is_empty());
     let mut by_accessor: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for locked in running.lockout.locked().await? {
-        // A mount that is being removed has no accessor any more.
-        let Some(mounted) = running.mounts.by_uuid(&locked.mount) else { continue };
+        // A mount that is being removed has no accessor any more; others are of other namespaces.
+        let Some(mounted) = space.mounts.by_uuid(&locked.mount) else { continue };
         if wanted.as_ref().is_none_or(|wanted| **wanted == *mounted.info.accessor) {
             by_accessor.entry(mounted.info.accessor.to_string()).or_default().push(locked.alias);
         }
@@ -63,13 +63,18 @@ async fn list(cx: Cx<System>, (): (), wanted: Wanted) -> Result<Data<Listing>, E
     };
     let mounts: Vec<_> = by_accessor.into_iter().map(of_mount).collect();
     let total = mounts.iter().map(|mount| mount.counts).sum();
-    let root = OfNamespace { counts: total, mount_accessors: mounts, namespace_id: "root", namespace_path: "" };
-    Ok(Data(Listing { by_namespace: if total == 0 { Vec::new() } else { vec![root] }, total }))
+    let own = OfNamespace {
+        counts: total,
+        mount_accessors: mounts,
+        namespace_id: space.namespace.id().to_owned(),
+        namespace_path: space.namespace.path().to_owned(),
+    };
+    Ok(Data(Listing { by_namespace: if total == 0 { Vec::new() } else { vec![own] }, total }))
 }
 
 async fn unlock(cx: Cx<System>, (accessor, alias): (String, String)) -> Result<Done, Error> {
     let running = running(&cx)?;
-    let mounted = running.mounts.by_accessor(&accessor);
+    let mounted = space(&cx)?.mounts.by_accessor(&accessor);
     let mounted = mounted.ok_or_else(|| Error::invalid("mount_accessor: no auth method has this accessor"))?;
     if !lockout::KINDS.contains(&mounted.info.kind) {
         return Err(Error::invalid(format!("users of the type {:?} cannot be locked", mounted.info.kind)));

@@ -54,9 +54,11 @@ fn gauges(running: &Running) -> Vec<Gauged> {
     // A sealed server shows no metrics, so whoever reads this reads 1.
     gauges.push(("unsealed".to_owned(), "Whether the server is unsealed", 1));
     gauges.push(("in_flight_requests".to_owned(), "Requests that are under way", running.in_flight.count() as u64));
-    let mounts = |class| running.mounts.list(class).len() as u64;
+    let mounts = |class| running.spaces.root().mounts.list(class).len() as u64;
     gauges.push(("mounts_secret".to_owned(), "Secrets engines that are mounted", mounts(MountClass::Secret)));
     gauges.push(("mounts_auth".to_owned(), "Auth methods that are mounted", mounts(MountClass::Auth)));
+    let spaces = running.spaces.in_memory() as u64;
+    gauges.push(("namespaces_in_memory".to_owned(), "Namespaces below the root one that are loaded", spaces));
     gauges
 }
 
@@ -67,7 +69,7 @@ async fn named(running: &Running) -> Result<Vec<Named>, Error> {
         name: "vault.core.mount_table.num_entries",
         help: "Mounts by class",
         labels,
-        amount: Amount::Now(running.mounts.list(class).len() as u64),
+        amount: Amount::Now(running.spaces.root().mounts.list(class).len() as u64),
     };
     let mut named = vec![
         Named::now("vault.core.active", "Whether the node serves", 1),

@@ -7,7 +7,7 @@ use gate::Error;
 use secret::SecretString;
 use serde::Deserialize;
 
-use super::{Cx, Routes, System, Verb, running};
+use super::{Cx, Routes, System, Verb, running, space};
 use crate::login::{Codes, MOST_CODES};
 
 pub(super) fn routes(routes: Routes<System>) -> Routes<System> {
@@ -38,6 +38,7 @@ async fn validate(cx: Cx<System>, (): (), shown: Shown) -> Result<Answer, Error>
             _ => return Err(Error::invalid("mfa_payload: give exactly one code for each method")),
         }
     }
-    let (auth, warnings, wrap_ttl) = running(&cx)?.finish_login(cx.view().tx(), &id, &codes).await?;
+    let (running, space) = (running(&cx)?, space(&cx)?);
+    let (auth, warnings, wrap_ttl) = running.finish_login(&space, cx.view().tx(), &id, &codes).await?;
     Ok(Answer { auth: Some(auth), warnings, wrap_ttl, ..Answer::default() })
 }

@@ -14,6 +14,7 @@ mod loggers;
 mod metrics;
 mod mfa;
 mod mounts;
+mod namespaces;
 mod openapi;
 mod plugins;
 mod policies;
@@ -27,13 +28,17 @@ mod state;
 mod tools;
 mod wrapping;
 
-use std::sync::{Arc, OnceLock, Weak};
+use std::{
+    borrow::Cow,
+    sync::{Arc, OnceLock, Weak},
+};
 
 use api::Verb;
 use engine::{Cx, Engine, Error, Opening, Routes};
+use policy::Acl;
 
 pub(crate) use self::quotas::{PREFIX as LEASE_QUOTAS, stored as lease_quotas};
-use crate::running::Running;
+use crate::{namespaces::Space, running::Running};
 
 /// The engine at `sys/`.
 pub(crate) struct System {
@@ -56,6 +61,51 @@ fn running(cx: &Cx<System>) -> Result<Arc<Running>, Error> {
     cx.engine().running.get().and_then(Weak::upgrade).ok_or(Error::Sealed)
 }
 
+/// The namespace of the request.
+fn space(cx: &Cx<System>) -> Result<Arc<Space>, Error> {
+    let id = cx.mount().namespace.suffix();
+    running(cx)?.spaces.known(id).ok_or_else(|| Error::internal("the namespace of a request is not in memory"))
+}
+
+/// What the token of a record is allowed, to be asked with paths of this namespace.
+struct Rights {
+    acl: Arc<Acl>,
+    space: Arc<Space>,
+    home: Arc<Space>,
+}
+
+impl Rights {
+    /// Of a token that is looked at; none if it cannot be used in this namespace.
+    async fn of_token(space: Arc<Space>, record: &tokens::Record) -> Result<Option<Self>, Error> {
+        let Some(home) = space.from(record.namespace.suffix()).cloned() else { return Ok(None) };
+        let acl = home.policies.of_token(record).await?;
+        Ok(Some(Self { acl, space, home }))
+    }
+
+    /// Of who asks.
+    async fn of_caller(space: Arc<Space>, caller: &gate::Caller) -> Result<Self, Error> {
+        let home = space.from(caller.namespace.suffix()).cloned();
+        let home = home.ok_or(Error::Denied(gate::Refusal::Namespace))?;
+        let acl = home.policies.acl(caller).await?;
+        Ok(Self { acl, space, home })
+    }
+
+    /// A path of this namespace as the policies name it.
+    fn path<'p>(&self, path: &'p str) -> Cow<'p, str> {
+        self.space.path_from(&self.home, path)
+    }
+
+    /// Whether it has any right at a path or below it.
+    fn grants_below(&self, path: &str) -> bool {
+        self.acl.is_root() || self.acl.grants_below(&self.path(path))
+    }
+
+    /// The names of the capabilities at a path.
+    fn capabilities(&self, path: &str) -> Vec<&'static str> {
+        self.acl.capabilities(&self.path(path))
+    }
+}
+
 impl Engine for System {
     fn open(_: Opening) -> Self {
         Self::new()
@@ -63,6 +113,7 @@ impl Engine for System {
 
     fn routes() -> Routes<Self> {
         let routes = mounts::routes(Routes::default());
+        let routes = namespaces::routes(routes);
         let routes = remount::routes(routes);
         let routes = policies::routes(routes);
         let routes = capabilities::routes(routes);

@@ -8,7 +8,8 @@ use gate::Error;
 use mounts::{Config, Mounted, NewMount, UserLockout};
 use serde::{Deserialize, Serialize};
 
-use super::{Cx, Routes, System, Verb, running};
+use super::{Cx, Routes, System, Verb, running, space};
+use crate::namespaces::Space;
 
 pub(super) fn routes(routes: Routes<System>) -> Routes<System> {
     routes
@@ -158,7 +159,7 @@ async fn list_auth(cx: Cx<System>, (): ()) -> Result<Answer, Error> {
 }
 
 fn list(cx: &Cx<System>, class: MountClass) -> Result<Answer, Error> {
-    let mounts = running(cx)?.mounts.list(class);
+    let mounts = space(cx)?.mounts.list(class);
     flat(mounts.values().map(|mounted| (shown_path(mounted), info(mounted))).collect::<BTreeMap<_, _>>())
 }
 
@@ -186,9 +187,9 @@ struct Tuning {
 }
 
 fn read(cx: &Cx<System>, path: &str) -> Result<Answer, Error> {
-    let running = running(cx)?;
-    let Some(path) = tune_path(path) else { return flat(info(&*running.mounts.exactly(path)?)) };
-    let mounted = running.mounts.exactly(path)?;
+    let space = space(cx)?;
+    let Some(path) = tune_path(path) else { return flat(info(&*space.mounts.exactly(path)?)) };
+    let mounted = space.mounts.exactly(path)?;
     let (entry, config) = (&mounted.entry, &mounted.entry.config);
     flat(Tuning {
         default_lease_ttl: mounted.info.default_ttl.as_secs(),
@@ -409,8 +410,24 @@ async fn enable(cx: &Cx<System>, class: MountClass, path: &str, mut input: Mount
         local: input.local.0,
         seal_wrap: input.seal_wrap.0,
     };
-    running(cx)?.mounts.enable(class, new).await?;
+    let space = space(cx)?;
+    let _names = space.naming.lock().await;
+    let at = if class == MountClass::Auth { format!("auth/{path}") } else { path.to_owned() };
+    check_name(&space, &at).await?;
+    space.mounts.enable(class, new).await?;
     Ok(Done)
+}
+
+/// Refuses the path of a mount that is in a namespace; to be asked while the names of `space` are held.
+pub(super) async fn check_name(space: &Space, path: &str) -> Result<(), Error> {
+    if space.is_leaving() {
+        return Err(Error::invalid("path: the namespace is being deleted"));
+    }
+    let first = path.trim_start_matches('/').split('/').next().unwrap_or_default();
+    match space.has_below(first).await? {
+        true => Err(Error::invalid(format!("path: {first}/ is a namespace; mount inside of it by asking in it"))),
+        false => Ok(()),
+    }
 }
 
 /// Everything is built in, in one version.
@@ -426,8 +443,12 @@ async fn tune(cx: &Cx<System>, path: &str, mut input: MountInput) -> Result<Done
     check_version(&input.plugin_version)?;
     let tuning = input.tuning();
     let nested = std::mem::take(&mut input.config);
-    let running = running(cx)?;
-    let before = running
+    let (running, space) = (running(cx)?, space(cx)?);
+    if input.options.is_some() {
+        // It may be an upgrade; a note of what is none is dropped at the next start.
+        running.note_work(&space, &space.mounts.exactly(path)?.info.uuid).await?;
+    }
+    let before = space
         .mounts
         .tune(path, |entry| {
             if let Some(description) = input.description {
@@ -442,7 +463,7 @@ async fn tune(cx: &Cx<System>, path: &str, mut input: MountInput) -> Result<Done
         })
         .await?;
     if let Some(before) = before {
-        running.upgrade(before).await;
+        running.upgrade(&space, before).await;
     }
     Ok(Done)
 }
@@ -460,9 +481,10 @@ async fn disable(cx: &Cx<System>, path: &str) -> Result<Answer, Error> {
     if matches!(path.trim_matches('/'), "" | "auth") {
         return Err(Error::Unsupported);
     }
-    let running = running(cx)?;
-    if running.unmount(path).await? {
-        running.move_limits(&format!("{}/", path.trim_matches('/')), None).await?;
+    let (running, space) = (running(cx)?, space(cx)?);
+    if running.unmount(&space, path).await? {
+        let path = format!("{}{}/", space.namespace.path(), path.trim_matches('/'));
+        running.move_limits(&path, None).await?;
     }
     Ok(Answer { body: Body::Empty, ..Answer::default() })
 }

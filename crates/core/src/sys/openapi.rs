@@ -5,10 +5,9 @@ use std::collections::HashSet;
 use api::Flag;
 use engine::{Answer, Body, MountClass};
 use gate::Error;
-use policy::Acl;
 use serde::Deserialize;
 
-use super::{Cx, Routes, System, Verb, internal::own_acl, running};
+use super::{Cx, Rights, Routes, System, Verb, internal::own_rights, running, space};
 use crate::{
     Bare,
     openapi::{Document, Mount},
@@ -34,11 +33,11 @@ struct Wanted {
 /// Without a token, only what answers without one.
 async fn document(cx: Cx<System>, (): (), wanted: Wanted) -> Result<Answer, Error> {
     let running = running(&cx)?;
-    let acl = own_acl(&cx, &running).await?;
+    let (space, rights) = (space(&cx)?, own_rights(&cx).await?);
     let mut document = Document::new();
     let mut known = HashSet::new();
     for class in [MountClass::Auth, MountClass::Secret] {
-        for mounted in running.mounts.list(class).values() {
+        for mounted in space.mounts.list(class).values() {
             let info = &mounted.info;
             let listed = &*info.path == "sys/" || mounted.entry.config.listing_visibility == "unauth";
             // A parameter stands for all mounts of a kind.
@@ -47,7 +46,8 @@ async fn document(cx: Cx<System>, (): (), wanted: Wanted) -> Result<Answer, Erro
             }
             let mount = Mount::new(info, wanted.generic_mount_paths.0);
             let routes = mounted.backend.routes().iter();
-            for route in routes.filter(|route| reaches(acl.as_deref(), &info.path, route.pattern, listed && route.open))
+            for route in
+                routes.filter(|route| reaches(rights.as_ref(), &info.path, route.pattern, listed && route.open))
             {
                 document.add(&mount, route);
             }
@@ -62,8 +62,7 @@ async fn document(cx: Cx<System>, (): (), wanted: Wanted) -> Result<Answer, Erro
 }
 
 /// Whether a caller has any right at what a pattern may stand for.
-fn reaches(acl: Option<&Acl>, mount: &str, pattern: &str, open: bool) -> bool {
+fn reaches(rights: Option<&Rights>, mount: &str, pattern: &str, open: bool) -> bool {
     let fixed = pattern.split('{').next().unwrap_or_default();
-    let granted = |acl: &Acl| acl.is_root() || acl.grants_below(&format!("{mount}{fixed}"));
-    open || acl.is_some_and(granted)
+    open || rights.is_some_and(|rights| rights.grants_below(&format!("{mount}{fixed}")))
 }

@@ -9,8 +9,8 @@ use gate::Error;
 use mounts::Mounted;
 use serde::{Deserialize, Serialize};
 
-use super::{Cx, Routes, System, Verb, mounts::running_version as version, running};
-use crate::running::Running;
+use super::{Cx, Routes, System, Verb, mounts::running_version as version, running, space};
+use crate::{namespaces::Space, running::Running};
 
 pub(super) fn routes(routes: Routes<System>) -> Routes<System> {
     routes
@@ -152,40 +152,40 @@ struct Reloaded {
 }
 
 async fn reload(cx: Cx<System>, (): (), input: Input) -> Result<Answer, Error> {
-    let running = running(&cx)?;
+    let (running, space) = (running(&cx)?, space(&cx)?);
     let wanted = match (input.plugin.as_str(), input.mounts.0.as_slice()) {
         ("", []) => return Err(Error::invalid("plugin or mounts must be provided")),
-        ("", paths) => paths.iter().map(|path| running.mounts.exactly(path)).collect::<Result<Vec<_>, _>>()?,
-        (plugin, []) => of_kind(&running, plugin, None),
+        ("", paths) => paths.iter().map(|path| space.mounts.exactly(path)).collect::<Result<Vec<_>, _>>()?,
+        (plugin, []) => of_kind(&running, &space, plugin, None),
         _ => return Err(Error::invalid("plugin and mounts cannot be set at the same time")),
     };
-    reopen(&running, &wanted).await?;
+    reopen(&space, &wanted).await?;
     scoped(&input.scope)
 }
 
 async fn reload_kind(cx: Cx<System>, (of, name): (String, String), input: Input) -> Result<Answer, Error> {
-    let running = running(&cx)?;
+    let (running, space) = (running(&cx)?, space(&cx)?);
     let class = match Type::parse(&of)? {
         Type::Auth => Some(MountClass::Auth),
         Type::Secret => Some(MountClass::Secret),
         Type::Database => None,
     };
-    reopen(&running, &of_kind(&running, &name, class)).await?;
+    reopen(&space, &of_kind(&running, &space, &name, class)).await?;
     scoped(&input.scope)
 }
 
 /// The mounts of a kind; a database stands for the engine that uses it.
-fn of_kind(running: &Running, name: &str, class: Option<MountClass>) -> Vec<Arc<Mounted>> {
+fn of_kind(running: &Running, space: &Space, name: &str, class: Option<MountClass>) -> Vec<Arc<Mounted>> {
     let name = if running.settings.databases.contains(&name) { "database" } else { name };
     let classes =
         [MountClass::Auth, MountClass::Secret].into_iter().filter(|one| class.is_none_or(|class| class == *one));
-    let all: BTreeMap<_, _> = classes.flat_map(|class| running.mounts.list(class)).collect();
+    let all: BTreeMap<_, _> = classes.flat_map(|class| space.mounts.list(class)).collect();
     all.into_values().filter(|mounted| mounted.info.kind == name).collect()
 }
 
-async fn reopen(running: &Running, wanted: &[Arc<Mounted>]) -> Result<(), Error> {
+async fn reopen(space: &Space, wanted: &[Arc<Mounted>]) -> Result<(), Error> {
     for mounted in wanted {
-        running.mounts.reopen(mounted).await?;
+        space.mounts.reopen(mounted).await?;
     }
     Ok(())
 }

@@ -8,8 +8,8 @@ use policy::{MountKind, Policy, PolicyName};
 use secret::Disclosed;
 use serde::{Deserialize, Serialize};
 
-use super::{Cx, Paging, Routes, System, Verb, mounts::flat, running};
-use crate::{passwords, policies};
+use super::{Cx, Paging, Routes, System, Verb, mounts::flat, space};
+use crate::{namespaces::Space, passwords, policies};
 
 pub(super) fn routes(routes: Routes<System>) -> Routes<System> {
     routes
@@ -72,13 +72,13 @@ fn parse_name(name: &str) -> Result<PolicyName, Error> {
 
 async fn read(cx: Cx<System>, name: String) -> Result<Option<Data<Shown>>, Error> {
     let name = parse_name(&name)?;
-    let text = running(&cx)?.policies.text(cx.view().tx(), &name).await?;
+    let text = space(&cx)?.policies.text(cx.view().tx(), &name).await?;
     Ok(text.map(|policy| Data(Shown { name: name.as_str().to_owned(), policy })))
 }
 
 async fn read_old(cx: Cx<System>, name: String) -> Result<Answer, Error> {
     let name = parse_name(&name)?;
-    let text = running(&cx)?.policies.text(cx.view().tx(), &name).await?;
+    let text = space(&cx)?.policies.text(cx.view().tx(), &name).await?;
     flat(OldShown { name: name.as_str().to_owned(), rules: text.ok_or(Error::NotFound)? })
 }
 
@@ -99,23 +99,23 @@ async fn write(cx: Cx<System>, name: String, text: Text) -> Result<Done, Error> 
     let text = policy::decode_text(&sent);
     let parsed =
         Policy::parse(name.as_str(), &text).map_err(|why| Error::invalid(format!("failed to parse policy: {why}")))?;
-    let running = running(&cx)?;
-    for warning in policy::lint(&parsed, |path| kind_of(&running, path)) {
+    let space = space(&cx)?;
+    for warning in policy::lint(&parsed, |path| kind_of(&space, path)) {
         cx.warn(warning.to_string());
     }
-    running.policies.put(cx.view().tx(), &parsed, &text)?;
+    space.policies.put(cx.view().tx(), &parsed, &text)?;
     Ok(Done)
 }
 
-fn kind_of(running: &crate::running::Running, path: &str) -> Option<MountKind> {
-    let mounted = running.mounts.exactly(path).ok()?;
+fn kind_of(space: &Space, path: &str) -> Option<MountKind> {
+    let mounted = space.mounts.exactly(path).ok()?;
     let v2 = mounted.info.kind == "kv" && mounted.info.options.get("version").is_some_and(|version| version == "2");
     Some(if v2 { MountKind::KvV2 } else { MountKind::Other })
 }
 
 async fn delete(cx: Cx<System>, name: String) -> Result<Done, Error> {
     let name = parse_name(&name)?;
-    running(&cx)?.policies.delete(cx.view().tx(), &name)?;
+    space(&cx)?.policies.delete(cx.view().tx(), &name)?;
     Ok(Done)
 }
 

@@ -86,15 +86,15 @@ async fn write(cx: Cx<System>, name: Name, input: Input) -> Result<Done, Error> 
     if input.max_leases.0 == 0 {
         return Err(Error::invalid("max_leases: use at least 1"));
     }
-    let path = match input.path.trim_matches('/') {
+    let running = running(&cx)?;
+    let (space, path) = running.locate(running.spaces.root(), input.path.trim_matches('/')).await?;
+    let above = space.namespace.path();
+    let path = match path {
         "" if !input.role.is_empty() => {
             return Err(Error::invalid("role: a quota for a role needs the path of its mount"));
         }
-        "" => String::new(),
-        path => {
-            running(&cx)?.mounts.exactly(path)?;
-            format!("{path}/")
-        }
+        "" => above.to_owned(),
+        path => format!("{above}{}", space.mounts.exactly(path)?.info.path),
     };
     let quota = LeaseQuota { path, role: input.role, max_leases: input.max_leases.0 };
     store(&cx, &name, Some(&quota)).await

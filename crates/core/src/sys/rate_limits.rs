@@ -91,9 +91,9 @@ async fn write(cx: Cx<System>, name: Name, input: Input) -> Result<Done, Error> 
         Some(interval) if interval.as_secs() >= 1 => interval,
         Some(_) => return Err(Error::invalid("'interval' is invalid: it must be at least one second")),
     };
-    let (path, mount_length) = place(&cx, &input)?;
+    let Place { path, mount_length, is_namespace } = place(&cx, &input).await?;
     let inheritable = match input.inheritable {
-        Some(Flag(true)) if !path.is_empty() => {
+        Some(Flag(true)) if !is_namespace => {
             return Err(Error::invalid("inheritable: only a limit on a whole namespace can be inherited"));
         }
         Some(Flag(wanted)) => wanted,
@@ -105,25 +105,37 @@ async fn write(cx: Cx<System>, name: Name, input: Input) -> Result<Done, Error> 
     store(&cx, &name, Some(&limit)).await
 }
 
-/// The full path that a limit is about, and how much of it is the mount's.
-fn place(cx: &Cx<System>, input: &Input) -> Result<(String, usize), Error> {
-    let path = input.path.trim_start_matches('/');
+/// What a limit is about.
+struct Place {
+    /// The full path.
+    path: String,
+    /// How much of it is the namespace's and the mount's.
+    mount_length: usize,
+    /// Whether it is about a namespace as a whole.
+    is_namespace: bool,
+}
+
+async fn place(cx: &Cx<System>, input: &Input) -> Result<Place, Error> {
+    let running = running(cx)?;
+    let (space, path) = running.locate(running.spaces.root(), input.path.trim_start_matches('/')).await?;
+    let above = space.namespace.path();
     if path.is_empty() {
         return match input.role.as_str() {
-            "" => Ok((String::new(), 0)),
+            "" => Ok(Place { path: above.to_owned(), mount_length: above.len(), is_namespace: true }),
             _ => Err(Error::invalid("role: a limit for a role needs the path of its auth method")),
         };
     }
-    let running = running(cx)?;
-    let found = running.mounts.find(path).or_else(|| running.mounts.find(path.trim_end_matches('/')));
+    let mounts = &space.mounts;
+    let found = mounts.find(path).or_else(|| mounts.find(path.trim_end_matches('/')));
     let (mounted, inside) = found.ok_or_else(|| Error::invalid("path: nothing is mounted there"))?;
-    let mount = &*mounted.info.path;
+    let mount = format!("{above}{}", mounted.info.path);
+    let place = |path| Place { path, mount_length: mount.len(), is_namespace: false };
     match (input.role.as_str(), inside) {
         ("", inside) if inside.contains('*') && !(inside.ends_with('*') && inside.matches('*').count() == 1) => {
             Err(Error::invalid("path: a '*' may stand at the end alone"))
         }
-        ("", inside) => Ok((format!("{mount}{inside}"), mount.len())),
-        (_, "") if mounted.info.class == MountClass::Auth => Ok((mount.to_owned(), mount.len())),
+        ("", inside) => Ok(place(format!("{mount}{inside}"))),
+        (_, "") if mounted.info.class == MountClass::Auth => Ok(place(mount.clone())),
         _ => {
             Err(Error::invalid("role: a limit for a role needs the path of an auth method, without anything below it"))
         }

@@ -5,7 +5,7 @@ use engine::{Answer, Data};
 use gate::Error;
 use serde::{Deserialize, Serialize};
 
-use super::{Cx, Routes, System, Verb, mounts::flat, running};
+use super::{Cx, Routes, System, Verb, mounts, mounts::flat, running, space};
 
 pub(super) fn routes(routes: Routes<System>) -> Routes<System> {
     routes.on(Verb::Write, "remount", "Move a mount to another path.", remount).sudo().on(
@@ -36,9 +36,12 @@ async fn remount(cx: Cx<System>, (): (), wanted: Move) -> Result<Answer, Error> 
     if from.starts_with("auth/") != to.starts_with("auth/") {
         return Err(Error::invalid("from and to: cannot move between secrets engines and auth methods"));
     }
-    let running = running(&cx)?;
-    running.mounts.rename(from, to).await?;
-    running.move_limits(&format!("{from}/"), Some(&format!("{to}/"))).await?;
+    let (running, space) = (running(&cx)?, space(&cx)?);
+    let _names = space.naming.lock().await;
+    mounts::check_name(&space, to).await?;
+    space.mounts.rename(from, to).await?;
+    let above = space.namespace.path();
+    running.move_limits(&format!("{above}{from}/"), Some(&format!("{above}{to}/"))).await?;
     let id = crypto::random::uuid();
     let record =
         Moved { source_mount: format!("{from}/"), target_mount: format!("{to}/"), status: "success".to_owned() };

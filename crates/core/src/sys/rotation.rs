@@ -4,7 +4,7 @@ use engine::Data;
 use gate::{Error, RotationTry};
 use serde::Serialize;
 
-use super::{Cx, Paging, Routes, System, Verb, running};
+use super::{Cx, Paging, Routes, System, Verb, running, space};
 
 pub(super) fn routes(routes: Routes<System>) -> Routes<System> {
     routes.on(Verb::Read, "rotation", "List what is rotated, by plan or by hand, and how it went.", list)
@@ -31,11 +31,12 @@ struct Shown {
 }
 
 async fn list(cx: Cx<System>, (): (), paging: Paging) -> Result<Data<Listed>, Error> {
-    let running = running(&cx)?;
+    let (running, space) = (running(&cx)?, space(&cx)?);
     let (items, more) = running.rotations.list(paging.after.as_deref(), paging.limit(1000)).await?;
     let after = items.last().filter(|_| more).map(|item| format!("{}/{}", item.mount, item.id));
+    // Those of other namespaces are left out.
     let shown = items.into_iter().filter_map(|item| {
-        let mounted = running.mounts.by_uuid(&item.mount)?;
+        let mounted = space.mounts.by_uuid(&item.mount)?;
         Some(Shown {
             path: format!("{}{}", mounted.info.path, item.id),
             mount_type: mounted.info.kind,

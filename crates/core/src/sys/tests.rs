@@ -39,6 +39,7 @@ fn each_route_stands_once_and_says_what_it_does() {
 #[test]
 fn every_route_and_each_of_its_fields_is_in_the_document() {
     let info = MountInfo {
+        namespace: gate::Namespace::root(),
         uuid: "".into(),
         accessor: "".into(),
         path: "sys/".into(),
@@ -76,7 +77,8 @@ fn every_route_and_each_of_its_fields_is_in_the_document() {
             Verb::List | Verb::Read | Verb::Scan => "get",
         };
         let operation = &paths[&path][method];
-        let text = match operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].as_str() {
+        let kind = if route.verb == Verb::Patch { "application/merge-patch+json" } else { "application/json" };
+        let text = match operation["requestBody"]["content"][kind]["schema"]["$ref"].as_str() {
             Some(name) => document["components"]["schemas"][name.rsplit('/').next().unwrap()].to_string(),
             None => operation["parameters"].to_string(),
         };
@@ -168,7 +170,8 @@ Every metric is there from the start.
 | `strongroom_rate_limited_total` | Requests that a rate limit refused. |
 | `strongroom_in_flight_requests` | Requests that are under way. |
 | `strongroom_unsealed` | 1. |
-| `strongroom_mounts_secret`, `strongroom_mounts_auth` | Mounts. |
+| `strongroom_mounts_secret`, `strongroom_mounts_auth` | Mounts of the root namespace. |
+| `strongroom_namespaces_in_memory` | Namespaces below the root one that were asked for since the server was unsealed. |
 | `strongroom_audit_devices`, `strongroom_audit_devices_healthy` | Audit devices, and those that take entries. |
 | `strongroom_storage_commits`, `_syncs`, `_bytes`, `_conflicts` | Counted by the embedded store since it was opened. |
 

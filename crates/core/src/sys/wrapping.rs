@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use storage::Tx;
 use tokens::Record;
 
-use super::{Cx, Routes, System, Verb, running};
+use super::{Cx, Routes, System, Verb, running, space};
 use crate::wrapping::{Kept, info_key, response_key};
 
 pub(super) fn routes(routes: Routes<System>) -> Routes<System> {
@@ -53,7 +53,9 @@ async fn find(cx: &Cx<System>, by: ByToken) -> Result<(gate::TokenId, Arc<Record
             return Err(Error::invalid("missing token: give it in the field \"token\" or as X-Vault-Token"));
         }
     };
+    let space = space(cx)?;
     found
+        .filter(|(_, record)| space.from(record.namespace.suffix()).is_some())
         .filter(|(_, record)| record.policies.iter().any(|name| name == policy::RESPONSE_WRAPPING_NAME))
         .ok_or_else(invalid)
 }
@@ -67,7 +69,7 @@ struct Shown {
 
 async fn lookup(cx: Cx<System>, (): (), by: ByToken) -> Result<Data<Shown>, Error> {
     let (id, _) = find(&cx, by).await?;
-    let kept: Kept = cx.view().tx().get_json(&info_key(&id)).await?.ok_or_else(invalid)?;
+    let kept: Kept = cx.view().tx().whole().get_json(&info_key(&id)).await?.ok_or_else(invalid)?;
     let Kept { creation_ttl, creation_time, creation_path } = kept;
     Ok(Data(Shown { creation_ttl, creation_time, creation_path }))
 }
@@ -76,7 +78,7 @@ async fn lookup(cx: Cx<System>, (): (), by: ByToken) -> Result<Data<Shown>, Erro
 /// same time one succeeds.
 async fn unwrap(cx: Cx<System>, (): (), by: ByToken) -> Result<Answer, Error> {
     let (id, _) = find(&cx, by).await?;
-    let tx = cx.view().tx();
+    let tx = cx.view().tx().whole();
     let body = tx.get(&response_key(&id)).await?.ok_or_else(invalid)?;
     end(&cx, tx, &id).await?;
     Ok(Answer { body: Body::Bare(body), ..Answer::default() })
@@ -91,12 +93,13 @@ async fn end(cx: &Cx<System>, tx: &Tx, id: &gate::TokenId) -> Result<(), Error> 
 
 async fn rewrap(cx: Cx<System>, (): (), by: ByToken) -> Result<Answer, Error> {
     let (id, _) = find(&cx, by).await?;
-    let tx = cx.view().tx();
+    let tx = cx.view().tx().whole();
     let body = tx.get(&response_key(&id)).await?.ok_or_else(invalid)?;
     let kept: Kept = tx.get_json(&info_key(&id)).await?.ok_or_else(invalid)?;
     end(&cx, tx, &id).await?;
     let running = running(&cx)?;
     let ttl = Duration::from_secs(kept.creation_ttl);
-    let info = crate::wrapping::keep(&running, tx, &kept.creation_path, ttl, body, None).await?;
+    let namespace = cx.mount().namespace.clone();
+    let info = crate::wrapping::keep(&running, tx, namespace, &kept.creation_path, ttl, body, None).await?;
     Ok(Answer { wrap_info: Some(Box::new(info)), ..Answer::default() })
 }

@@ -156,6 +156,7 @@ pub(super) fn caller(name: &str, now: Timestamp) -> Arc<Caller> {
 
 fn named(name: &str, now: Timestamp) -> Caller {
     Caller {
+        namespace: gate::Namespace::root(),
         id: TokenId(name.into()),
         accessor: format!("accessor-{name}").into(),
         display_name: name.into(),

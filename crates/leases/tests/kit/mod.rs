@@ -23,6 +23,7 @@ pub fn seconds(count: u64) -> Duration {
 
 pub fn mount(path: &str) -> Arc<MountInfo> {
     Arc::new(MountInfo {
+        namespace: gate::Namespace::root(),
         uuid: format!("uuid-of-{}", path.trim_end_matches('/').replace('/', "-")).into(),
         accessor: "database_1".into(),
         path: path.into(),
@@ -40,6 +41,7 @@ pub fn mount(path: &str) -> Arc<MountInfo> {
 
 pub fn caller(id: &str) -> Arc<Caller> {
     Arc::new(Caller {
+        namespace: gate::Namespace::root(),
         id: TokenId(id.into()),
         accessor: format!("accessor-{id}").into(),
         display_name: "token".into(),

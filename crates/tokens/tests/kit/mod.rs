@@ -17,6 +17,7 @@ pub fn seconds(count: u64) -> Duration {
 
 pub fn mount(path: &str, max: u64) -> MountInfo {
     MountInfo {
+        namespace: gate::Namespace::root(),
         uuid: format!("uuid-{path}").into(),
         accessor: "accessor".into(),
         path: path.into(),
@@ -94,6 +95,7 @@ impl World {
         let caller = self.tokens.find(owner).await.unwrap().unwrap();
         let issued = self.time.clock().now();
         let caller = Arc::new(gate::Caller {
+            namespace: gate::Namespace::root(),
             id: owner.clone(),
             accessor: caller.accessor.as_str().into(),
             display_name: "t".into(),

@@ -34,7 +34,7 @@ async fn load(cx: &Scope<Identity>) -> Result<Config, Error> {
 pub(crate) async fn issuer(cx: &Scope<Identity>) -> Result<String, Error> {
     let set = load(cx).await?.issuer;
     let address = if set.is_empty() { cx.engine().program.address() } else { set };
-    Ok(format!("{}/v1/identity/oidc", address.trim_end_matches('/')))
+    Ok(format!("{}/v1/{}identity/oidc", address.trim_end_matches('/'), cx.mount().namespace.path()))
 }
 
 async fn read(cx: Cx<Identity>, (): ()) -> Result<Data<Config>, Error> {

@@ -64,7 +64,7 @@ async fn claims_of(cx: &Cx<Identity>, role: &Role, standing: &Standing) -> Resul
         ("aud", json!(role.client_id)),
         ("iat", json!(now)),
         ("exp", json!(now.saturating_add(life))),
-        ("namespace", json!("root")),
+        ("namespace", json!(cx.mount().namespace.id())),
     ];
     claims.extend(own.into_iter().map(|(name, value)| (name.to_owned(), value)));
     Ok(claims)

@@ -137,6 +137,7 @@ async fn tokens(
     };
     let mut claims = scope::claims(cx.scope(), &code.scopes, &standing).await?;
     own_claims(&mut claims, &code, sent, &access, &key.current.algorithm);
+    claims.insert("namespace".to_owned(), json!(cx.mount().namespace.id()));
     claims.insert("iss".to_owned(), json!(provider.issuer(cx.scope(), name)));
     claims.insert("iat".to_owned(), json!(now));
     claims.insert("exp".to_owned(), json!(later(client.id_token_ttl)));
@@ -163,7 +164,6 @@ fn own_claims(
     let own = [
         ("sub", json!(code.entity)),
         ("aud", json!(code.client_id)),
-        ("namespace", json!("root")),
         ("auth_time", json!(code.auth_time)),
         ("at_hash", json!(at_hash)),
         ("c_hash", json!(c_hash)),

@@ -41,7 +41,8 @@ impl Provider {
     pub(crate) fn issuer(&self, cx: &Scope<Identity>, name: &Name) -> String {
         let own = cx.engine().program.address();
         let address = if self.issuer.is_empty() { own } else { self.issuer.clone() };
-        format!("{}/v1/identity/oidc/provider/{}", address.trim_end_matches('/'), name.as_str())
+        let (address, above) = (address.trim_end_matches('/'), cx.mount().namespace.path());
+        format!("{address}/v1/{above}identity/oidc/provider/{}", name.as_str())
     }
 }
 

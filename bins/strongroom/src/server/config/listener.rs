@@ -13,7 +13,7 @@ use super::section::{Section, as_text};
 /// What other programs can be told and this one cannot, where passing it over would open a door that the operator
 /// closed, or close one that must be open.
 const REFUSED: &[(&str, &str)] = &[
-    ("chroot_namespace", "there is one namespace only"),
+    ("chroot_namespace", "no listener is confined to a namespace"),
     ("tls_acme_ca_directory", "certificates are not fetched; set tls_cert_file and tls_key_file"),
     ("tls_acme_domains", "certificates are not fetched; set tls_cert_file and tls_key_file"),
     ("x_forwarded_for_client_cert_header", "certificates of clients are taken from the handshake only"),
