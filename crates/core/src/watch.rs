@@ -64,9 +64,8 @@ impl Watch for Watching {
             let home = Arc::clone(space.from(self.caller.namespace.suffix()).ok_or_else(gone)?);
             let acl = self.acl(&running, &home).await?;
             let root = self.caller.is_root;
-            let allows = move |path: &str, operation: Operation| {
-                root || acl.allows(&space.path_from(&home, path), operation)
-            };
+            let allows =
+                move |path: &str, operation: Operation| root || acl.allows(&space.path_from(&home, path), operation);
             Ok(Sight::new(MountInfo::clone(&mounted.info), allows))
         })
     }
