@@ -51,7 +51,7 @@ pub(crate) fn login(
         Some(text) => {
             let path = ReqPath::new(text.trim_matches('/'));
             let path = path.map_err(|why| Error::invalid(format!("X-Vault-Inline-Auth-Namespace: {why}")))?;
-            Namespace::new(path.as_str())
+            Namespace::asked(path.as_str())
         }
     };
     Ok(Some(Box::new(InlineLogin { path, verb, namespace, body: parameters(headers, limits)? })))
