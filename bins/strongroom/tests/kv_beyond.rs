@@ -406,8 +406,7 @@ fn changes_are_told_to_those_who_may_see_them() {
     // A quick machine tells each secret once, as it ended up.
     let of_the_last = |found: &[Value]| told(found).iter().any(|(path, _)| path == "app/c");
     let listening = std::thread::scope(|scope| {
-        let listener =
-            scope.spawn(|| events(&server, app.token(), "k/events/app", Some(&first), of_the_last));
+        let listener = scope.spawn(|| events(&server, app.token(), "k/events/app", Some(&first), of_the_last));
         put(&root, "k/data/other/x", json!({ "n": 1 }));
         put(&root, "k/data/app/a", json!({ "n": "hunter2-event" }));
         put(&root, "k/data/app/b", json!({ "n": 1 }));
