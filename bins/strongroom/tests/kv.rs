@@ -156,7 +156,7 @@ fn the_audit_log_says_which_version_was_read_and_who_logged_in() {
         assert_eq!(reads[0]["request"]["data"], json!({ "version": hash }));
         assert_eq!(reads[1]["request"].get("data"), None);
         assert_eq!(
-            of("kv/metadata", "list", kind)[0]["request"].get("data"),
+            of("kv/metadata/", "list", kind)[0]["request"].get("data"),
             None,
             "how a list is asked for is no data"
         );

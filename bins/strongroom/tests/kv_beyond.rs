@@ -403,9 +403,10 @@ fn changes_are_told_to_those_who_may_see_them() {
     app.send("GET", "k/events/app", &[("X-Vault-Wrap-TTL", "1m")], None).refused(400, "cannot be wrapped");
     let ready = events(&server, app.token(), "k/events/app", None, |found| !found.is_empty());
     let first = ready[0]["id"].as_str().unwrap().to_owned();
+    // A quick machine tells each secret once, as it ended up.
+    let of_the_last = |found: &[Value]| told(found).iter().any(|(path, _)| path == "app/c");
     let listening = std::thread::scope(|scope| {
-        let listener =
-            scope.spawn(|| events(&server, app.token(), "k/events/app", Some(&first), |found| told(found).len() == 4));
+        let listener = scope.spawn(|| events(&server, app.token(), "k/events/app", Some(&first), of_the_last));
         put(&root, "k/data/other/x", json!({ "n": 1 }));
         put(&root, "k/data/app/a", json!({ "n": "hunter2-event" }));
         put(&root, "k/data/app/b", json!({ "n": 1 }));

@@ -132,13 +132,15 @@ pub struct MountInfo {
 
 impl MountInfo {
     /// Whether the engine sees a header of a request, by its name in lower case. What the client already holds of a
-    /// resource is a part of the protocol and always passed on; all else the operator lets in.
+    /// resource or a stream is a part of the protocol and always passed on; all else the operator lets in.
     pub fn lets_in(&self, header: &str) -> bool {
-        matches!(header, "if-match" | "if-none-match") || self.passed_headers.iter().any(|name| name == header)
+        matches!(header, "if-match" | "if-none-match" | "last-event-id")
+            || self.passed_headers.iter().any(|name| name == header)
     }
 
-    /// Whether the engine may set a header on a reply, by its name in lower case.
+    /// Whether the engine may set a header on a reply, by its name in lower case. What the reply is, is a part of the protocol.
     pub fn lets_out(&self, header: &str) -> bool {
-        header == "etag" || self.reply_headers.iter().any(|name| name == header)
+        matches!(header, "cache-control" | "content-type" | "etag")
+            || self.reply_headers.iter().any(|name| name == header)
     }
 }

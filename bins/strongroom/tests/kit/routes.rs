@@ -28,6 +28,7 @@ pub(crate) const OPEN: &[&str] = &[
     "sys/internal/ui/mounts",
     "sys/internal/ui/mounts/{path...}",
     "sys/internal/ui/namespaces",
+    "sys/mfa/validate",
     "sys/replication/status",
     "sys/wrapping/lookup",
     "sys/wrapping/unwrap",

@@ -184,7 +184,7 @@ impl Directory<'_> {
             return Err(Error::invalid("missing method ids: give mfa_method_ids"));
         }
         for id in &enforcement.methods {
-            self.mfa_method(id).await?.ok_or_else(|| method::unknown(id))?;
+            self.mfa_method(id).await?.ok_or_else(|| method::unknown())?;
         }
         let whom = [&enforcement.accessors, &enforcement.kinds, &enforcement.groups, &enforcement.entities];
         if whom.iter().all(|list| list.is_empty()) {
