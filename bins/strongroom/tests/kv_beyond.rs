@@ -361,8 +361,12 @@ fn events(
     write!(stream, "GET /v1/{path} HTTP/1.1\r\nHost: x\r\nX-Vault-Token: {token}\r\n{last}\r\n").unwrap();
     let mut found = Vec::new();
     let mut event = json!({});
+    let mut head = Vec::new();
     for line in BufReader::new(stream).lines() {
         let Ok(line) = line else { break };
+        if found.is_empty() && event == json!({}) {
+            head.push(line.to_ascii_lowercase());
+        }
         assert!(!line.contains("hunter2"), "{line}");
         if line.starts_with("HTTP/1.1 ") {
             assert!(line.contains("200"), "{line}");
@@ -378,6 +382,9 @@ fn events(
             }
         }
     }
+    let named = |name: &str| head.iter().filter(|line| line.starts_with(name)).collect::<Vec<_>>();
+    assert_eq!(named("content-type:"), ["content-type: text/event-stream"], "clients of such streams look at it");
+    assert_eq!(named("cache-control:"), ["cache-control: no-store"]);
     found
 }
 

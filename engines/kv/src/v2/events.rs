@@ -89,7 +89,7 @@ pub(crate) async fn read(cx: Cx<Kv2>, folder: FolderPath, wish: Wish) -> Result<
         let frame = listener.next().await?;
         Some((frame, listener))
     });
-    let headers = vec![("content-type", "text/event-stream".to_owned()), ("cache-control", "no-store".to_owned())];
+    let headers = vec![("content-type", "text/event-stream".to_owned())];
     Ok(Answer { body: Body::Stream(Box::pin(frames)), headers, ..Answer::default() })
 }
 
