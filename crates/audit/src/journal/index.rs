@@ -79,7 +79,8 @@ impl Index {
             let end = self.committed.as_ref().map_or(u64::MAX, |committed| committed.length_of(segment));
             let more = index_segment(&tx, segment, end, &mut at, most - read)?;
             read += more;
-            if more == 0 && !at.next_segment(&segments) {
+            // What is still being written is not passed by, nor what another run of the journal wrote behind it.
+            if more == 0 && (end != u64::MAX || !at.next_segment(&segments)) {
                 break;
             }
         }

@@ -199,6 +199,21 @@ async fn segments_are_begun_behind_heads() {
     assert_eq!(found.records.iter().map(|record| record.seq).collect::<Vec<_>>(), (1..=40).rev().collect::<Vec<_>>());
 }
 
+/// The index of a journal that was closed went on behind what the next one wrote, and nobody came back for that.
+#[tokio::test]
+async fn who_read_a_journal_before_it_was_opened_again_leaves_nothing_out() {
+    let mut scene = Scene::new();
+    scene.settings.segment_bytes = 1000;
+    let first = scene.open().unwrap();
+    scene.write(&first, 0..3).await;
+    first.close().await.unwrap();
+    let second = scene.open().unwrap();
+    scene.write(&second, 3..20).await;
+    first.reader().catch_up(u64::MAX).unwrap();
+    let found = second.reader().query(&Filter::default()).unwrap();
+    assert_eq!(found.records.iter().map(|record| record.seq).collect::<Vec<_>>(), (1..=20).rev().collect::<Vec<_>>());
+}
+
 #[tokio::test]
 async fn a_journal_is_open_once() {
     let scene = Scene::new();
