@@ -16,6 +16,8 @@ use parking_lot::Mutex;
 use quick_cache::{Weighter, sync};
 use storage::{Budget, Change, Derived, Entry, Key, Revision};
 
+use crate::witness::Marks;
+
 /// How many bytes of decrypted entries are kept unless told otherwise: 16 MiB. What readers derive from them may take half of
 /// that besides.
 pub const DEFAULT_CACHE: usize = 16 * 1024 * 1024;
@@ -25,6 +27,8 @@ pub(crate) struct Cache {
     entries: Option<sync::Cache<Key, Option<Entry>, Bytes>>,
     stripes: Box<[Mutex<Stripe>]>,
     hasher: RandomState,
+    /// What tells those who made something of entries that it is outdated.
+    pub(crate) marks: Marks,
     /// The heaviest entry that is worth the room.
     heaviest: usize,
     /// What may be kept beside the entries.
@@ -47,6 +51,7 @@ impl Cache {
             entries,
             stripes,
             hasher: RandomState::new(),
+            marks: Marks::new(),
             heaviest: capacity / 64,
             derived: Budget::new(capacity / 2),
         })
@@ -55,6 +60,11 @@ impl Cache {
     /// Room for what is derived from an entry.
     pub(crate) fn room(&self) -> Derived {
         Derived::within(&self.derived)
+    }
+
+    /// Whether anything is kept at all.
+    pub(crate) fn keeps(&self) -> bool {
+        self.entries.is_some()
     }
 
     /// What is known of `key`.
@@ -86,6 +96,7 @@ impl Cache {
     pub(crate) fn commit(self: &Arc<Self>, keys: impl Iterator<Item = Key>) -> Committing {
         let keys: Vec<Key> = keys.collect();
         for key in &keys {
+            self.marks.begin(key);
             self.with(self.stripe(key), |stripe| {
                 stripe.epoch += 1;
                 stripe.commits += 1;
@@ -107,6 +118,7 @@ impl Cache {
 
     /// Forgets everything, and for good if it is `closed`.
     pub(crate) fn clear(&self, closed: bool) {
+        self.marks.change_all();
         // First all epochs, then the entries: a fill that is not stopped by its epoch is removed.
         for stripe in 0..self.stripes.len() {
             self.with(stripe, |stripe| {
@@ -121,6 +133,7 @@ impl Cache {
 
     /// Forgets `key` unless what is kept is as new as `revision`.
     fn outdate(&self, key: &Key, revision: Revision) {
+        self.marks.change(key);
         let Some(entries) = &self.entries else { return };
         self.with(self.stripe(key), |stripe| {
             stripe.epoch += 1;
@@ -162,6 +175,7 @@ impl Drop for Committing {
         for key in &self.keys {
             let stripe = self.cache.stripe(key);
             self.cache.with(stripe, |stripe| stripe.commits = stripe.commits.saturating_sub(1));
+            self.cache.marks.end(key);
         }
     }
 }

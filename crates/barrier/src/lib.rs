@@ -14,6 +14,7 @@ mod rotation;
 mod sealed;
 mod store;
 mod unsealed;
+mod witness;
 
 pub use crate::{
     cache::DEFAULT_CACHE,
@@ -22,6 +23,7 @@ pub use crate::{
     keyring::{KeyStatus, RotationConfig},
     sealed::Sealed,
     unsealed::Unsealed,
+    witness::Witness,
 };
 
 /// The store's key of the keyring, under the root key.

@@ -9,10 +9,11 @@ use storage::{
     Batch, BoxFuture, Change, Changes, CommitError, Entry, Error, Key, MAX_VALUE, Page, Revision, Scan, Store,
 };
 
-use crate::{OVERHEAD, RESERVED, Unsealed, envelope, is_reserved, unsealed::Open};
+use crate::{OVERHEAD, RESERVED, Unsealed, envelope, is_reserved, unsealed::Open, witness};
 
 impl Store for Unsealed {
     fn get<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<Entry>, Error>> {
+        witness::note(&self.cache.marks, key);
         // A hit needs no key and waits for nothing. A closed cache has no hits.
         match self.cache.get(key) {
             Some(hit) => Box::pin(ready(Ok(hit))),
@@ -59,6 +60,7 @@ impl Unsealed {
     }
 
     async fn list(&self, scan: &Scan) -> Result<Page, Error> {
+        witness::forgo();
         let open = self.opened()?;
         let limit = scan.limit.max(1);
         // Room for what has to be left out.
@@ -76,6 +78,9 @@ impl Unsealed {
     async fn write(&self, mut batch: Batch) -> Result<Revision, CommitError> {
         self.opened()?;
         check(&batch)?;
+        if !batch.writes.is_empty() {
+            witness::forgo();
+        }
         let puts = batch.writes.iter().filter(|(_, value)| value.is_some()).count();
         if puts > 0 {
             let term = self.reserve(puts as u64).await.map_err(into_storage)?;

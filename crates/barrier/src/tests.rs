@@ -4,6 +4,7 @@ mod caching;
 mod keys;
 mod nodes;
 mod tampering;
+mod witnessing;
 
 use std::sync::Arc;
 
