@@ -34,6 +34,9 @@ use crate::{
 };
 
 mod slot;
+mod template;
+
+pub use self::template::{Again, Template};
 
 /// The devices of a server.
 pub struct Broker {
@@ -165,7 +168,8 @@ impl Broker {
     /// Dropping what is returned does not take the entry back.
     pub fn hand_over(&self, entry: &Entry<'_>) -> Handed {
         let slots = self.slots.load();
-        Handed { pending: hand_over(&slots, entry), taken: slots.is_empty() && self.is_empty() }
+        let pending = hand_over(&slots, 1, |_, slot, out| slot.format.write_line(entry, out));
+        Handed { pending, taken: slots.is_empty() && self.is_empty() }
     }
 
     /// Waits until every healthy device has each of the entries. Fails if one of them was taken by none.
@@ -245,10 +249,10 @@ impl Broker {
 
     /// The devices that have not written by the deadline are bypassed.
     fn give_up(&self, entries: &mut [Handed], faults: &mut Vec<(String, Error)>) {
-        for Pending { slot, written } in entries.iter_mut().flat_map(|entry| entry.pending.drain(..)) {
+        for Pending { slot, written, records } in entries.iter_mut().flat_map(|entry| entry.pending.drain(..)) {
             let error = Error::Slow(self.settings.deadline);
             faults.push((slot.path.clone(), error.clone()));
-            slot::bypass(&slot, error, Some(written), &self.clock, self.settings.retry);
+            slot::bypass(&slot, error, records, Some(written), &self.clock, self.settings.retry);
         }
     }
 
@@ -276,12 +280,12 @@ impl Broker {
         pending.retain_mut(|each| match each.written.poll_unpin(cx) {
             Poll::Pending => true,
             Poll::Ready(Ok(())) => {
-                each.slot.took();
+                each.slot.took(each.records);
                 *taken = true;
                 false
             }
             Poll::Ready(Err(error)) => {
-                slot::bypass(&each.slot, error.clone(), None, &self.clock, self.settings.retry);
+                slot::bypass(&each.slot, error.clone(), each.records, None, &self.clock, self.settings.retry);
                 faults.push((each.slot.path.clone(), error));
                 false
             }
@@ -314,7 +318,7 @@ impl Broker {
     }
 }
 
-/// An entry that was given to the devices; see [`Broker::settle`].
+/// An entry, or both of a request, that was given to the devices; see [`Broker::settle`].
 #[derive(Debug)]
 #[must_use = "an entry that nobody waits for may not be written"]
 pub struct Handed {
@@ -330,10 +334,11 @@ impl Default for Handed {
     }
 }
 
-/// An entry on its way to one device.
+/// Entries on their way to one device.
 struct Pending {
     slot: Arc<Slot>,
     written: Written,
+    records: u64,
 }
 
 impl fmt::Debug for Pending {
@@ -352,23 +357,24 @@ const KEPT_ALARMS: usize = 256;
 /// How much of the room for a long line is kept.
 const KEPT_LINE: usize = 64 << 10;
 
-/// Gives the entry to every healthy device, or to every device if none is healthy.
-fn hand_over(slots: &[Arc<Slot>], entry: &Entry<'_>) -> Vec<Pending> {
+/// Gives what `write` appends for a device, so many records, to every healthy device, or to every device if none is
+/// healthy.
+fn hand_over(slots: &[Arc<Slot>], records: u64, write: impl Fn(usize, &Slot, &mut Vec<u8>)) -> Vec<Pending> {
     let none_healthy = slots.iter().all(|slot| slot.bypassed());
     let mut pending = Vec::with_capacity(slots.len());
-    for slot in slots {
+    for (at, slot) in slots.iter().enumerate() {
         if slot.bypassed() && !none_healthy {
-            slot.miss();
+            slot.miss(records);
             continue;
         }
         let written = LINE.with_borrow_mut(|line| {
             line.clear();
-            slot.format.write_line(entry, line);
+            write(at, slot, line);
             let written = slot.device.write(line);
             line.shrink_to(KEPT_LINE);
             written
         });
-        pending.push(Pending { slot: slot.clone(), written });
+        pending.push(Pending { slot: slot.clone(), written, records });
     }
     pending
 }

@@ -63,8 +63,8 @@ pub trait Device: Send + Sync + 'static {
     /// The kind, as in `type` when it is enabled.
     fn kind(&self) -> &'static str;
 
-    /// Hands over one line, which ends in a line feed and holds no other. It is taken before the call returns.
-    fn write(&self, line: &[u8]) -> Written;
+    /// Hands over lines, each of which ends in a line feed. They are taken before the call returns.
+    fn write(&self, lines: &[u8]) -> Written;
 
     /// Opens anew what the device writes to, as after a log rotation.
     fn reopen(&self) -> Written;

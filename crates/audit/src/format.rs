@@ -1,18 +1,20 @@
 //! Formats an entry as one line of JSON in Vault's layout, with the hashes of one device.
 
 use std::{
-    cell::OnceCell,
+    cell::{Cell, OnceCell},
     sync::atomic::{AtomicU64, Ordering},
 };
 
 use clock::Timestamp;
+use secret::Zeroizing;
 
 use crate::{
     entry::{Auth, Data, Entry, Granting, Header, PolicyResults, Request, Response, Sensitive, WrapInfo},
     hashing::{Hasher, Tag},
-    json::{Object, write_list, write_tag, write_text},
+    json::{Object, write_list, write_number, write_tag, write_text, write_time},
     options::Common,
     scan::{Rules, write_data},
+    split::{Places, Split},
 };
 
 /// How one device writes its entries: its salt and its options.
@@ -53,6 +55,18 @@ impl Format {
         Line::new(self, entry).write(out);
         out.push(b'\n');
     }
+
+    /// The line without what is another each time the same is asked.
+    pub(crate) fn split(&self, entry: &Entry<'_>) -> Split {
+        // What is remembered of a request does not say where its id stands.
+        let entry = &Entry { memo: None, ..*entry };
+        let mut out = Zeroizing::new(Vec::with_capacity(3072));
+        out.extend_from_slice(self.common.prefix.as_bytes());
+        let line = Line::new(self, entry);
+        line.write(&mut out);
+        out.push(b'\n');
+        Split::new(&out, &line.places.get())
+    }
 }
 
 /// One entry on its way into one line.
@@ -66,6 +80,8 @@ struct Line<'a> {
     hasher: Option<&'a Hasher>,
     hash_accessors: bool,
     elide: bool,
+    /// Where the moment, the id and the port were written.
+    places: Cell<Places>,
 }
 
 impl<'a> Line<'a> {
@@ -80,13 +96,15 @@ impl<'a> Line<'a> {
             hasher,
             hash_accessors: format.common.hmac_accessor,
             elide,
+            places: Cell::default(),
         }
     }
 
     fn write(&self, out: &mut Vec<u8>) {
         let entry = self.entry;
         let mut line = Object::begin(out);
-        line.time("time", entry.time);
+        let time = line.placed("time", |out| write_time(out, entry.time));
+        self.places.set(Places { time, ..Places::default() });
         line.text("type", entry.kind.as_str());
         line.members(|out| match entry.memo {
             Some(memo) => memo.write(self.id, entry, out, |out| self.asked(out)),
@@ -141,7 +159,10 @@ impl<'a> Line<'a> {
     }
 
     fn request(&self, to: &mut Object<'_>, request: &Request<'_>) {
-        to.text("id", request.id);
+        if !request.id.is_empty() {
+            let id = to.placed("id", |out| write_text(out, request.id));
+            self.places.set(Places { id: Some(id), ..self.places.get() });
+        }
         to.text("client_id", request.client_id);
         to.text("operation", request.operation);
         to.text("actor", request.actor);
@@ -164,7 +185,10 @@ impl<'a> Line<'a> {
         self.data(to, &request.data, false);
         to.flag("policy_override", request.policy_override);
         to.text("remote_address", request.remote_address);
-        to.number("remote_port", u64::from(request.remote_port));
+        if request.remote_port != 0 {
+            let port = to.placed("remote_port", |out| write_number(out, u64::from(request.remote_port)));
+            self.places.set(Places { port: Some(port), ..self.places.get() });
+        }
         to.number("wrap_ttl", request.wrap_ttl);
         self.headers(to, request.headers);
         to.text("client_certificate_serial_number", request.client_certificate_serial_number);

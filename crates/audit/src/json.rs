@@ -7,6 +7,7 @@ use clock::Timestamp;
 use crate::{
     entry::{Pairs, Texts},
     hashing::Tag,
+    split::Place,
 };
 
 /// An object in the making; [`Object::end`] closes it.
@@ -55,6 +56,14 @@ impl<'b> Object<'b> {
         self.out.extend_from_slice(name.as_bytes());
         self.out.extend_from_slice(b"\":");
         self.out
+    }
+
+    /// As [`Object::key`], and says where the value that `write` appends stands.
+    pub(crate) fn placed(&mut self, name: &'static str, write: impl FnOnce(&mut Vec<u8>)) -> Place {
+        let out = self.key(name);
+        let start = out.len();
+        write(out);
+        Place { start, end: out.len() }
     }
 
     /// As [`Object::key`], for a name that comes from outside.

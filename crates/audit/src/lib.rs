@@ -18,9 +18,10 @@ pub mod journal;
 mod json;
 mod options;
 mod scan;
+mod split;
 mod writer;
 
-pub use broker::{Broker, Condition, Handed, Health, Settings, Unwritten};
+pub use broker::{Again, Broker, Condition, Handed, Health, Settings, Template, Unwritten};
 pub use device::{Device, Written};
 pub use entry::{
     Auth, Body, Data, Entry, Granting, Header, Kind, Memo, Namespace, Pairs, PolicyResults, Request, Response,

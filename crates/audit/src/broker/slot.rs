@@ -48,14 +48,14 @@ impl Slot {
         self.bypassed.load(Ordering::Relaxed)
     }
 
-    /// The device has taken an entry.
-    pub(super) fn took(&self) {
-        self.written.fetch_add(1, Ordering::Relaxed);
+    /// The device has taken so many entries.
+    pub(super) fn took(&self, records: u64) {
+        self.written.fetch_add(records, Ordering::Relaxed);
     }
 
-    /// The device may lack an entry.
-    pub(super) fn miss(&self) {
-        self.unconfirmed.fetch_add(1, Ordering::Relaxed);
+    /// The device may lack so many entries.
+    pub(super) fn miss(&self, records: u64) {
+        self.unconfirmed.fetch_add(records, Ordering::Relaxed);
     }
 
     /// The device is no longer wanted: nobody tries it again.
@@ -93,9 +93,17 @@ impl Slot {
     }
 }
 
-/// Stops waiting for the device and tries it in the background. `pending` is the write that it still owes.
-pub(super) fn bypass(slot: &Arc<Slot>, error: Error, pending: Option<Written>, clock: &Clock, pause: Duration) {
-    slot.miss();
+/// Stops waiting for the device, which may lack so many entries, and tries it in the background. `pending` is the write
+/// that it still owes.
+pub(super) fn bypass(
+    slot: &Arc<Slot>,
+    error: Error,
+    records: u64,
+    pending: Option<Written>,
+    clock: &Clock,
+    pause: Duration,
+) {
+    slot.miss(records);
     let reason = error.chain();
     let since = clock.now();
     {

@@ -417,3 +417,91 @@ async fn concurrent_entries_all_arrive_whole() {
         .collect();
     assert_eq!(ids.len(), 200);
 }
+
+/// A read by a known caller, and its answer, both about this id and port.
+fn asked<R>(id: &str, port: u16, at: [Timestamp; 2], then: impl FnOnce(&Entry<'_>, &Entry<'_>) -> R) -> R {
+    use crate::{Auth, Body, Data, Response, Sensitive};
+    let tricky = br#"{"id":"r-1","remote_port":1234,"time":"2026-01-01T00:00:00Z","text":"\"remote_port\":1234"}"#;
+    let data = Data { body: Body::Json(tricky), unhashed: (["text"].as_slice()).into(), ..Data::default() };
+    let auth = Auth { display_name: "r-1", client_token: Sensitive::new("hvs.T"), ..Auth::default() };
+    let request = Request {
+        id,
+        path: "kv/data/r-1",
+        client_token: Sensitive::new("hvs.T"),
+        data,
+        remote_address: "::1",
+        remote_port: port,
+        ..Request::default()
+    };
+    let response = Response { mount_point: "kv/", data, ..Response::default() };
+    let way_in = Entry::request(at[0], &request).auth(Some(&auth));
+    let way_out = Entry::response(at[1], &request, Some(&response)).auth(Some(&auth));
+    then(&way_in, &way_out)
+}
+
+#[tokio::test]
+async fn what_is_written_again_is_what_would_have_been_written() {
+    let scene = Scene::new();
+    let (a, b) = (scene.with("a").await, scene.with("b").await);
+    let prefixed = Common { prefix: "\"time\":".to_owned(), log_raw: true, ..Common::default() };
+    let (c, raw) = (Arc::new(Fake::default()), Format::new(Hasher::new(b"c"), prefixed));
+    scene.broker.enable("c", Arc::new(FakeDevice(c.clone())), raw).await.unwrap();
+    let at = |text: &str| text.parse::<Timestamp>().unwrap();
+    let first = [at("2026-01-01T00:00:00Z"), at("2026-01-01T00:00:00.5Z")];
+    let template = asked("r-1", 1234, first, |way_in, way_out| scene.broker.template(way_in, way_out)).unwrap();
+    for (id, port, times) in [
+        ("r-1", 1234, first),
+        ("other", 1, [at("2026-02-02T00:00:00.25Z"), at("2026-02-02T00:00:01Z")]),
+        ("a \"quoted\" one", 65535, first),
+    ] {
+        for fake in [&a, &b, &c] {
+            fake.lines.lock().clear();
+        }
+        let again = Again { id, port, asked: times[0], answered: times[1] };
+        let handed = scene.broker.hand_over_again(&template, &again).unwrap();
+        scene.broker.settle([handed]).await.unwrap();
+        let both: Vec<_> = [&a, &b, &c].map(|fake| fake.lines().concat()).into();
+        for fake in [&a, &b, &c] {
+            fake.lines.lock().clear();
+        }
+        let handed = asked(id, port, times, |way_in, way_out| {
+            [scene.broker.hand_over(way_in), scene.broker.hand_over(way_out)]
+        });
+        scene.broker.settle(handed).await.unwrap();
+        for (fake, both) in [&a, &b, &c].into_iter().zip(both) {
+            assert_eq!(fake.lines().concat(), both);
+            assert!(both.contains(&format!("\"remote_port\":{port}")));
+        }
+    }
+    let taken = scene.broker.health().into_iter().map(|health| health.written);
+    assert_eq!(taken.collect::<Vec<_>>(), [12; 3], "both records count");
+}
+
+#[tokio::test]
+async fn a_template_is_of_no_use_to_other_devices() {
+    let scene = Scene::new();
+    let bare = asked("r-1", 1, [Timestamp::UNIX_EPOCH; 2], |a, b| scene.broker.template(a, b)).unwrap();
+    let again = Again { id: "r", port: 1, asked: Timestamp::UNIX_EPOCH, answered: Timestamp::UNIX_EPOCH };
+    scene.broker.settle([scene.broker.hand_over_again(&bare, &again).unwrap()]).await.unwrap();
+    let a = scene.with("a").await;
+    assert!(scene.broker.hand_over_again(&bare, &again).is_none());
+    let one = asked("r-1", 1, [Timestamp::UNIX_EPOCH; 2], |a, b| scene.broker.template(a, b)).unwrap();
+    scene.with("b").await;
+    assert!(scene.broker.hand_over_again(&one, &again).is_none());
+    assert_eq!(a.lines().len(), 1, "the test entry alone");
+    scene.broker.close().await;
+    assert!(scene.broker.hand_over_again(&one, &again).is_none());
+    assert!(asked("r-1", 1, [Timestamp::UNIX_EPOCH; 2], |a, b| scene.broker.template(a, b)).is_none());
+}
+
+#[tokio::test]
+async fn records_that_are_written_again_fail_as_others_do() {
+    let scene = Scene::new();
+    let a = scene.with("a").await;
+    let template = asked("r-1", 1, [Timestamp::UNIX_EPOCH; 2], |a, b| scene.broker.template(a, b)).unwrap();
+    a.fail(true);
+    let again = Again { id: "r", port: 1, asked: Timestamp::UNIX_EPOCH, answered: Timestamp::UNIX_EPOCH };
+    let handed = scene.broker.hand_over_again(&template, &again).unwrap();
+    assert_eq!(scene.broker.settle([handed]).await.unwrap_err().faults.len(), 1);
+    assert_eq!(scene.broker.health()[0].unconfirmed, 2);
+}
