@@ -100,6 +100,18 @@ impl Recorder {
         self.running.audit.hand_over(&entry.auth(who).error(error).memo(&self.memo))
     }
 
+    /// Both records of a request that was answered, to be written again. `None` if the devices are closed.
+    pub(crate) fn template(&self, facts: &Facts, success: &Success) -> Option<audit::Template> {
+        let parts = Parts::new(facts, &self.running.live.load(), &self.address);
+        let auth = parts.auth(facts);
+        let request = parts.request(facts);
+        let response = response(facts, success, None);
+        let now = self.running.clock.now();
+        let way_in = Entry::request(now, &request).auth(auth.as_ref());
+        let way_out = Entry::response(now, &request, Some(&response)).auth(auth.as_ref());
+        self.running.audit.template(&way_in, &way_out)
+    }
+
     async fn settle_reply(&self, entry: Handed) -> Result<(), Error> {
         let settled = self.settle(entry).await;
         if settled.is_err() {
@@ -416,6 +428,15 @@ pub struct Misread {
 }
 
 impl Running {
+    /// Waits until both records of a reply that is given again are written.
+    pub(crate) async fn settle_again(&self, records: Handed) -> Result<(), Error> {
+        let settled = self.audit.settle([records]).await.map_err(|unwritten| unaudited(&unwritten));
+        if settled.is_err() {
+            self.metrics.unaudited_replies.fetch_add(1, Ordering::Relaxed);
+        }
+        settled
+    }
+
     /// Writes a request that could not be read into the audit log, on its way in and on its way out.
     pub(crate) async fn record_misread(&self, misread: &Misread, why: &str) -> Result<(), Error> {
         if self.audit.is_empty() {

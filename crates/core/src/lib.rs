@@ -27,6 +27,7 @@ mod parts;
 mod passwords;
 mod pipeline;
 mod policies;
+mod recall;
 mod reply;
 mod running;
 mod sealing;

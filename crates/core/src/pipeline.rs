@@ -12,10 +12,14 @@ use crate::{
     help,
     metrics::TokenRoute,
     namespaces::Placed,
+    recall::Recalling,
     running::Running,
     services::{RequestServices, Router},
     wrapping,
 };
+
+/// What became of a request.
+type Outcome = Result<(Admitted, Box<Success>), Refused>;
 
 /// How often a request is tried when others keep changing what it read.
 const TRIES: usize = 32;
@@ -29,13 +33,25 @@ impl Running {
         let of_tokens = tokens_route(request.path.as_str());
         let _guest = self.guests.enter();
         let _underway = self.in_flight.enter(&request);
+        let mut recalling = self.recalling(&request);
+        if let Some(recalling) = &mut recalling
+            && let Some(reply) = self.recall(recalling, &request).await
+        {
+            return reply;
+        }
         let recorder = Recorder::new(self);
         let Placed { space, request, found } = self.place(request).await;
         let services = RequestServices::for_request(self, &space, found);
         let tx = space.within(Tx::new(self.store()));
-        let outcome = match self.admit(request, &services, &recorder, &tx).await {
-            Ok(admitted) => self.answer(admitted, &services, &tx).await,
-            Err(refused) => Err(refused),
+        let work = async {
+            match self.admit(request, &services, &recorder, &tx).await {
+                Ok(admitted) => self.answer(admitted, &services, &tx).await,
+                Err(refused) => Err(refused),
+            }
+        };
+        let outcome = match recalling.filter(Recalling::keeps) {
+            Some(recalling) => Box::pin(self.witnessed(recalling, work, &recorder)).await,
+            None => work.await,
         };
         let outcome = recorder.leave(outcome).await;
         if let Some(token) = services.spent_token() {
@@ -46,6 +62,20 @@ impl Running {
             .is_ok_and(|success| success.auth.as_ref().is_some_and(|auth| !auth.client_token.is_empty()));
         self.metrics.request(outcome.is_ok(), made.then_some(of_tokens), clock::between(received, self.clock.now()));
         Reply { id, outcome, headers: services.limit_headers() }
+    }
+
+    /// Does the work of a request, and keeps the reply if that may be given again.
+    async fn witnessed(
+        &self,
+        recalling: Recalling,
+        work: impl Future<Output = Outcome>,
+        recorder: &Recorder,
+    ) -> Outcome {
+        let (outcome, witness) = self.barrier.witness(work).await;
+        if let Some((witness, (admitted, success))) = witness.zip(outcome.as_ref().ok()) {
+            self.remember(recalling, witness, admitted.facts(), success, recorder);
+        }
+        outcome
     }
 
     pub(crate) async fn admit(
@@ -187,6 +217,7 @@ pub(crate) fn success(facts: &Facts, answer: Answer) -> Box<Success> {
         mount_type: facts.mount().map_or("", |mount| mount.kind),
         flat: answer.flat,
         headers: answer.headers,
+        steady: answer.steady,
     })
 }
 

@@ -43,6 +43,32 @@ pub struct Success {
     pub flat: bool,
     /// Further headers.
     pub headers: Vec<(&'static str, String)>,
+    /// Whether the same question is answered the same again.
+    pub steady: Option<gate::Steady>,
+}
+
+impl Success {
+    /// Whether there is nothing in it but data: no token, no lease, no word to this one caller.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.auth.is_none() && self.wrap_info.is_none() && self.lease_id.is_empty() && self.warnings.is_empty()
+    }
+
+    /// The same data, for another reply.
+    pub(crate) fn again(&self) -> Box<Self> {
+        let content = match &self.content {
+            Content::Data(json) => Content::Data(json.clone()),
+            _ => Content::Empty,
+        };
+        Box::new(Self {
+            content,
+            kept: self.kept.clone(),
+            status: self.status,
+            mount_type: self.mount_type,
+            flat: self.flat,
+            headers: self.headers.clone(),
+            ..Self::default()
+        })
+    }
 }
 
 /// The body of a reply.

@@ -31,6 +31,7 @@ use crate::{
     live::{self, Live},
     metrics::Metrics,
     namespaces::{Makings, Space, Spaces},
+    recall::Recall,
     services::RequestServices,
     tending,
 };
@@ -57,6 +58,7 @@ pub(crate) struct Running {
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) liveness: Arc<Liveness>,
     pub(crate) callers: Callers,
+    pub(crate) recall: Recall,
     pub(crate) rotations: Arc<Rotations>,
     pub(crate) lockout: Arc<Lockout>,
     pub(crate) spaces: Spaces,
@@ -92,6 +94,7 @@ impl Running {
             tasks: Mutex::default(),
             endings: Mutex::default(),
             guests: Guests::default(),
+            recall: Recall::new(settings.cache_bytes / RECALLED),
             barrier,
             clock,
             settings,
@@ -129,6 +132,7 @@ impl Running {
             tracing::warn!(device = path, %error, "an audit device did not close cleanly");
         }
         self.last_heads().await;
+        self.recall.clear();
         self.barrier.close();
     }
 
@@ -443,6 +447,8 @@ impl rotation::Rotate for Background {
     }
 }
 
+/// Replies that may be given again take at most this part of what is kept of entries.
+const RECALLED: u64 = 4;
 /// How long the seal waits for requests that are under way.
 const FAREWELL: Duration = Duration::from_secs(5);
 /// How often it is looked whether the barrier's key has to be replaced.

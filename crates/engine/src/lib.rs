@@ -26,7 +26,7 @@ use clock::Timestamp;
 pub use cx::{Cx, Intent, Scope};
 pub use gate::{
     Answer, Attempt, Backend, Body, Caller, Error, IntentSpec, LeaseGrant, LeaseId, Login, MAX_DEPTH, MountClass,
-    MountInfo, Neighbour, PartAnswer, PartId, PartRequest, Plan, Refusal, RotationStatus, RotationTry, Sight,
+    MountInfo, Neighbour, PartAnswer, PartId, PartRequest, Plan, Refusal, RotationStatus, RotationTry, Sight, Steady,
     TokenKind, TokenParams, Watch,
 };
 pub use input::{FromPath, parse_body, parse_input, query_body};

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use clock::Timestamp;
 use futures::Stream;
 use secret::{Kept, SecretBytes, SecretString};
 use serde::{Deserialize, Serialize};
@@ -38,6 +39,16 @@ pub struct Answer {
     pub headers: Vec<(&'static str, String)>,
     /// For how long the reply shall be wrapped, where the request does not say it but one before it did.
     pub wrap_ttl: Option<Duration>,
+    /// Whether the same question is answered the same again.
+    pub steady: Option<Steady>,
+}
+
+/// Said of an answer that depends on nothing but the caller's rights, the path, the headers of the request and what the
+/// engine read from its storage for it: the program may give it again without asking, as long as none of that changes.
+#[derive(Clone, Copy, Debug)]
+pub struct Steady {
+    /// Before when; `None` is for ever.
+    pub until: Option<Timestamp>,
 }
 
 /// The data of an answer.

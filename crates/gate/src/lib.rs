@@ -18,7 +18,7 @@ mod request;
 mod rooms;
 mod watch;
 
-pub use answer::{Answer, Body, Frames, LeaseGrant, Login, TokenKind, TokenParams};
+pub use answer::{Answer, Body, Frames, LeaseGrant, Login, Steady, TokenKind, TokenParams};
 pub use backend::{Attempt, Backend, Call, Endpoint, FieldType, LeaseCall, Matched, RotateCall, RouteInfo, TendCall};
 pub use backend::{IntentSpec, Plan, RotationStatus, RotationTry, Services};
 pub use caller::{Caller, LeaseId, TokenId};

@@ -63,6 +63,9 @@ struct Table {
     left_out: HashMap<String, Arc<str>>,
 }
 
+/// What was mounted where at one moment; see [`Mounts::is_at`].
+pub struct Snapshot(Arc<Table>);
+
 /// A mount with its engine.
 pub struct Mounted {
     /// The stored entry.
@@ -182,6 +185,16 @@ impl Mounts {
         }
         // A path that names the mount itself without its slash.
         table.by_path.get(format!("{path}/").as_str()).map(|mounted| (Arc::clone(mounted), ""))
+    }
+
+    /// What is mounted where at this moment.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot(self.table.load_full())
+    }
+
+    /// Whether nothing was mounted, tuned, moved or taken away since.
+    pub fn is_at(&self, snapshot: &Snapshot) -> bool {
+        Arc::ptr_eq(&self.table.load(), &snapshot.0)
     }
 
     /// Like [`Mounts::find`], and counts the request as one of the mount's until the last value is dropped.

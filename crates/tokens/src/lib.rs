@@ -41,6 +41,9 @@ pub use routes::{KIND_NAME, TokenEngine};
 /// The longest life of a token where nothing else says so: 32 days, as for every mount.
 pub const SYSTEM_MAX_TTL: Duration = Duration::from_secs(2_764_800);
 
+/// The keyed hash of a token.
+pub type Tag = [u8; crypto::hmac::TAG];
+
 /// The tokens of the server.
 pub struct Tokens {
     store: Arc<dyn Store>,
@@ -52,7 +55,7 @@ pub struct Tokens {
     counting: Vec<tokio::sync::Mutex<()>>,
     decoded: Cache<TokenId, Decoded>,
     /// What the holders of tokens were found as last, by the tokens' keyed hashes.
-    holders: Cache<[u8; crypto::hmac::TAG], Arc<Known>>,
+    holders: Cache<Tag, Arc<Known>>,
 }
 
 /// A token that was used before.
@@ -90,6 +93,12 @@ impl Tokens {
             decoded: Cache::new(DECODED),
             holders: Cache::new(DECODED),
         })
+    }
+
+    /// The keyed hash of a service token, by which it is told apart in memory; `None` for batch tokens.
+    pub fn tag(&self, token: &SecretString) -> Option<Tag> {
+        // EXPOSE: told apart by its prefix, then hashed with a key, which is all that is kept of it.
+        (!token.expose().starts_with(format::BATCH)).then(|| self.ids.sign(token.expose().as_bytes()))
     }
 
     /// The id of a token.
@@ -148,7 +157,7 @@ impl Tokens {
     }
 
     /// The token with this hash, if it is in force. Its namespace is a part of what was hashed.
-    async fn known(&self, tag: &[u8; crypto::hmac::TAG], namespace: &str) -> Result<Option<Arc<Known>>, Error> {
+    async fn known(&self, tag: &Tag, namespace: &str) -> Result<Option<Arc<Known>>, Error> {
         if let Some(known) = self.holders.get(tag) {
             let entry = self.store.get(&known.key).await?;
             if entry.is_some_and(|entry| entry.revision == known.decoded.revision) {

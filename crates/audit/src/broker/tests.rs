@@ -464,9 +464,8 @@ async fn what_is_written_again_is_what_would_have_been_written() {
         for fake in [&a, &b, &c] {
             fake.lines.lock().clear();
         }
-        let handed = asked(id, port, times, |way_in, way_out| {
-            [scene.broker.hand_over(way_in), scene.broker.hand_over(way_out)]
-        });
+        let handed =
+            asked(id, port, times, |way_in, way_out| [scene.broker.hand_over(way_in), scene.broker.hand_over(way_out)]);
         scene.broker.settle(handed).await.unwrap();
         for (fake, both) in [&a, &b, &c].into_iter().zip(both) {
             assert_eq!(fake.lines().concat(), both);

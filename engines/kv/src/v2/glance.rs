@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use clock::Timestamp;
-use engine::{Answer, Body, Cx, Error};
+use engine::{Answer, Body, Cx, Error, Steady};
 use secret::Kept;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -97,7 +97,7 @@ pub(crate) async fn read(cx: &Cx<Kv2>, path: &SecretPath, show: Show) -> Result<
         && let (Wanted::Current, Some(ready)) = (&wanted, record.derived.get::<Ready>())
         && ready.holds(cx.now())
     {
-        return Ok(ready.answer(cx));
+        return Ok(ready.answer(cx, true));
     }
     let glance: Glance<'_> = serde_json::from_slice(&record.value).map_err(|_| damaged(path.as_str()))?;
     let now = cx.now();
@@ -123,10 +123,11 @@ pub(crate) async fn read(cx: &Cx<Kv2>, path: &SecretPath, show: Show) -> Result<
     let until = until.into_iter().flatten().min();
     let ready = Arc::new(Ready { from: version.not_before, until, tag, body, kept: Arc::default() });
     // What is stored is the whole of it only where nothing comes from elsewhere.
-    if whole && glance.links.is_none() && matches!(wanted, Wanted::Current) {
+    let steady = whole && glance.links.is_none() && matches!(wanted, Wanted::Current);
+    if steady {
         record.derived.keep(Arc::clone(&ready), READY + 4 * ready.body.len());
     }
-    Ok(ready.answer(cx))
+    Ok(ready.answer(cx, steady))
 }
 
 /// What this caller is shown of a value.
@@ -165,14 +166,15 @@ impl Ready {
         self.from.is_none_or(|from| from <= now) && self.until.is_none_or(|until| now < until)
     }
 
-    fn answer(&self, cx: &Cx<Kv2>) -> Answer {
+    fn answer(&self, cx: &Cx<Kv2>, steady: bool) -> Answer {
         if let Some(unchanged) = unchanged(cx, &self.tag) {
             return unchanged;
         }
         // A wrapped reply is another one each time.
         let headers = if cx.wrap_ttl().is_none() { vec![("etag", self.tag.clone())] } else { Vec::new() };
         let kept = Some(Arc::clone(&self.kept));
-        Answer { body: Body::Json(self.body.clone()), kept, headers, ..Answer::default() }
+        let steady = steady.then_some(Steady { until: self.until });
+        Answer { body: Body::Json(self.body.clone()), kept, headers, steady, ..Answer::default() }
     }
 }
 
