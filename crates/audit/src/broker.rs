@@ -370,7 +370,7 @@ fn hand_over(slots: &[Arc<Slot>], records: u64, write: impl Fn(usize, &Slot, &mu
         let written = LINE.with_borrow_mut(|line| {
             line.clear();
             write(at, slot, line);
-            let written = slot.device.write(line);
+            let written = if records > 1 { slot.device.write_through(line) } else { slot.device.write(line) };
             line.shrink_to(KEPT_LINE);
             written
         });

@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use futures::future::{self, BoxFuture};
+use futures::future::BoxFuture;
 
 use crate::{error::Error, writer::Line};
 
@@ -15,6 +15,8 @@ use crate::{error::Error, writer::Line};
 pub struct Written(Outcome);
 
 enum Outcome {
+    /// `None` once it was told.
+    Known(Option<Result<(), Error>>),
     /// The line lies in the queue of a device's thread.
     Queued(Line),
     Other(BoxFuture<'static, Result<(), Error>>),
@@ -23,7 +25,7 @@ enum Outcome {
 impl Written {
     /// What is known already.
     pub fn known(outcome: Result<(), Error>) -> Self {
-        Self::from(Box::pin(future::ready(outcome)) as BoxFuture<'static, _>)
+        Self(Outcome::Known(Some(outcome)))
     }
 
     pub(crate) fn queued(line: Line) -> Self {
@@ -42,6 +44,7 @@ impl Future for Written {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
+            Outcome::Known(outcome) => outcome.take().map_or(Poll::Pending, Poll::Ready),
             Outcome::Queued(line) => Pin::new(line).poll(cx),
             Outcome::Other(outcome) => outcome.as_mut().poll(cx),
         }
@@ -65,6 +68,11 @@ pub trait Device: Send + Sync + 'static {
 
     /// Hands over lines, each of which ends in a line feed. They are taken before the call returns.
     fn write(&self, lines: &[u8]) -> Written;
+
+    /// As [`Device::write`]; a device that can do so at no greater cost has written the lines when the call returns.
+    fn write_through(&self, lines: &[u8]) -> Written {
+        self.write(lines)
+    }
 
     /// Opens anew what the device writes to, as after a log rotation.
     fn reopen(&self) -> Written;

@@ -92,6 +92,14 @@ impl Writer {
         Written::queued(Line { shared: Arc::clone(&self.0), batch, wake: Wake::Unasked })
     }
 
+    /// As [`Writer::write`]. If the sink is direct and nobody else is at it, the lines are written when this returns.
+    pub(crate) fn write_through(&self, lines: &[u8]) -> Written {
+        match self.0.write_alone(lines) {
+            Some(outcome) => Written::known(outcome),
+            None => self.write(lines),
+        }
+    }
+
     pub(crate) fn act(&self, act: Act) -> Written {
         self.0.act(act)
     }
@@ -347,6 +355,29 @@ impl Shared {
         self.wake.notify_one();
     }
 
+    /// Writes the caller's lines if nothing is queued before them and the caller may write at all.
+    fn write_alone(&self, lines: &[u8]) -> Option<Result<(), Error>> {
+        if !self.direct.load(Ordering::Relaxed) {
+            return None;
+        }
+        let mut held = self.outlet.try_lock()?;
+        let outlet = held.as_mut().filter(|outlet| outlet.may_be_direct())?;
+        {
+            let queue = self.queue.lock();
+            if queue.closed || !queue.lines.is_empty() {
+                return None;
+            }
+        }
+        let outcome = self.write_out(outlet, lines);
+        self.settle(outlet);
+        drop(held);
+        // What others queued meanwhile, trusting in whoever was at it.
+        if !self.queue.lock().lines.is_empty() {
+            self.write_directly();
+        }
+        Some(outcome)
+    }
+
     /// Writes what is queued and answers those who wait for it.
     fn write_queued(&self, outlet: &mut Outlet) {
         let batch = {
@@ -357,14 +388,29 @@ impl Shared {
             std::mem::swap(&mut queue.lines, &mut outlet.lines);
             std::mem::take(&mut queue.batch)
         };
-        let begun = Instant::now();
-        let outcome = outlet.sink.write(&outlet.lines);
-        outlet.slow_until = (begun.elapsed() > SLOW).then(|| Instant::now() + RECOVERY).or(outlet.slow_until);
-        self.direct.store(outlet.may_be_direct(), Ordering::Relaxed);
+        let lines = std::mem::take(&mut outlet.lines);
+        let outcome = self.write_out(outlet, &lines);
+        outlet.lines = lines;
         outlet.lines.clear();
         // What one large batch made it grow to is given back.
         outlet.lines.shrink_to(KEPT_BUFFER);
         batch.0.end(outcome);
+        self.settle(outlet);
+    }
+
+    /// Writes lines, and notes whether that took so long that callers had better not do it.
+    fn write_out(&self, outlet: &mut Outlet, lines: &[u8]) -> Result<(), Error> {
+        let begun = Instant::now();
+        let outcome = outlet.sink.write(lines);
+        outlet.slow_until = (begun.elapsed() > SLOW).then(|| Instant::now() + RECOVERY).or(outlet.slow_until);
+        let direct = outlet.may_be_direct();
+        if direct != self.direct.load(Ordering::Relaxed) {
+            self.direct.store(direct, Ordering::Relaxed);
+        }
+        outcome
+    }
+
+    fn settle(&self, outlet: &mut Outlet) {
         if let Err(error) = outlet.sink.settle() {
             tracing::error!(error = error.chain(), "an audit device is in trouble");
             *self.trouble.lock() = Some(error);

@@ -1,31 +1,39 @@
 //! The requests that are under way, so that the seal can wait for their end.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::Notify;
+
+use crate::sharded::Sharded;
 
 /// Counts requests that are under way.
 #[derive(Default)]
 pub(crate) struct Guests {
-    count: AtomicUsize,
+    count: Sharded,
+    /// Whether anybody waits for their end.
+    awaited: AtomicBool,
     gone: Notify,
 }
 
 /// One request under way, until this is dropped.
-pub(crate) struct Guest<'g>(&'g Guests);
+pub(crate) struct Guest<'g> {
+    all: &'g Guests,
+    shard: usize,
+}
 
 impl Guests {
     pub(crate) fn enter(&self) -> Guest<'_> {
-        self.count.fetch_add(1, Ordering::AcqRel);
-        Guest(self)
+        Guest { all: self, shard: self.count.add(1) }
     }
 
     /// Resolves when no request is under way.
     pub(crate) async fn all_gone(&self) {
+        // From here on, everybody who leaves says so. Who left before is not counted any more.
+        self.awaited.store(true, Ordering::SeqCst);
         loop {
             // Asked for before the count is looked at, so that no end in between is missed.
             let gone = self.gone.notified();
-            if self.count.load(Ordering::Acquire) == 0 {
+            if self.count.sum() == 0 {
                 return;
             }
             gone.await;
@@ -35,8 +43,9 @@ impl Guests {
 
 impl Drop for Guest<'_> {
     fn drop(&mut self) {
-        if self.0.count.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.gone.notify_waiters();
+        self.all.count.take(self.shard, 1);
+        if self.all.awaited.load(Ordering::SeqCst) {
+            self.all.gone.notify_waiters();
         }
     }
 }

@@ -6,7 +6,9 @@ use gate::Request;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-/// The requests, in shards: each takes a short lock twice.
+use crate::sharded::{SHARDS, own_shard};
+
+/// The requests, in shards by the threads that took them in: each takes a short lock twice.
 #[derive(Default)]
 pub(crate) struct InFlight([Mutex<Shard>; SHARDS]);
 
@@ -17,13 +19,10 @@ struct Shard {
     free: Vec<usize>,
 }
 
-const SHARDS: usize = 16;
-
 impl InFlight {
     /// Notes a request until the value is dropped.
     pub(crate) fn enter(self: &Arc<Self>, request: &Arc<Request>) -> Underway {
-        // Ids are random, so any byte of them spreads.
-        let shard = request.id.bytes().last().map_or(0, usize::from) % SHARDS;
+        let shard = own_shard();
         let place = self.shard(shard).lock().enter(Arc::clone(request));
         Underway { all: Arc::clone(self), shard, place }
     }

@@ -32,6 +32,7 @@ mod reply;
 mod running;
 mod sealing;
 mod services;
+mod sharded;
 mod status;
 mod sys;
 mod tending;
@@ -132,7 +133,8 @@ impl Core {
 
     /// Answers a request below `/v1/`.
     pub async fn handle(&self, request: Arc<Request>) -> Reply {
-        match self.running.load_full() {
+        // Borrowed for the time of the request: a count of its holders would be shared by all processors.
+        match &*self.running.load() {
             Some(running) => running.serve(request).await,
             None if self.is_initialized() => Reply::refused(Arc::clone(&request.id), Error::Sealed),
             None => Reply::refused(Arc::clone(&request.id), Error::Uninitialized),

@@ -16,6 +16,7 @@ use prometheus_client::{
 use serde_json::{Value, json};
 
 pub(crate) use self::named::{Amount, Named};
+use crate::sharded::Sharded;
 
 /// What the name of each of our own metrics begins with.
 const PREFIX: &str = "strongroom";
@@ -38,9 +39,9 @@ fn counter(name: &str, count: u64, labels: Value) -> Value {
 #[derive(Default)]
 pub(crate) struct Metrics {
     requests: Family<Labels, Counter>,
-    /// The two counters of `requests`, which are counted too often to be looked up.
-    answered: Counter,
-    refused: Counter,
+    /// The two counts of `requests`, which take them over when somebody asks.
+    answered: Sharded,
+    refused: Sharded,
     revocations: Family<Labels, Counter>,
     rotations: Family<Labels, Counter>,
     limited: Counter,
@@ -57,19 +58,18 @@ pub(crate) struct Metrics {
 /// How often something was timed, and the sum of the times in microseconds.
 #[derive(Default)]
 struct Times {
-    count: AtomicU64,
-    micros: AtomicU64,
+    count: Sharded,
+    micros: Sharded,
 }
 
 impl Times {
     fn add(&self, took: Duration) {
-        self.count.fetch_add(1, Ordering::Relaxed);
-        self.micros.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.count.add(1);
+        self.micros.add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
     }
 
     fn amount(&self) -> Amount {
-        let micros = self.micros.load(Ordering::Relaxed);
-        Amount::Timed(self.count.load(Ordering::Relaxed), micros as f64 / 1000.0)
+        Amount::Timed(self.count.sum(), self.micros.sum() as f64 / 1000.0)
     }
 }
 
@@ -104,11 +104,8 @@ impl Outcome {
 
 impl Metrics {
     pub(crate) fn new() -> Self {
-        let requests = Family::<Labels, Counter>::default();
-        let counter = |good| requests.get_or_create(&Outcome::of(good)).clone();
-        let (answered, refused) = (counter(true), counter(false));
-        let metrics = Self { requests, answered, refused, ..Self::default() };
-        for family in [&metrics.revocations, &metrics.rotations] {
+        let metrics = Self::default();
+        for family in [&metrics.requests, &metrics.revocations, &metrics.rotations] {
             for good in [true, false] {
                 let _ = family.get_or_create(&Outcome::of(good));
             }
@@ -119,13 +116,21 @@ impl Metrics {
     /// A request came to its end after `took`. If a token was answered, `token` says by which route of the token store,
     /// or with `None` that it was a login.
     pub(crate) fn request(&self, good: bool, token: Option<Option<TokenRoute>>, took: Duration) {
-        let counter = if good { &self.answered } else { &self.refused };
-        counter.inc();
+        let count = if good { &self.answered } else { &self.refused };
+        count.add(1);
         if matches!(token, Some(None | Some(TokenRoute::Makes))) {
             self.tokens_made.fetch_add(1, Ordering::Relaxed);
         }
         let times = if token == Some(None) { &self.logins } else { &self.handled };
         times.add(took);
+    }
+
+    /// The requests, as they are counted by now.
+    fn requests(&self) -> &Family<Labels, Counter> {
+        for (good, count) in [(true, &self.answered), (false, &self.refused)] {
+            self.requests.get_or_create(&Outcome::of(good)).inner().store(count.sum(), Ordering::Relaxed);
+        }
+        &self.requests
     }
 
     /// What was counted under the names that Vault has for it.
@@ -172,7 +177,7 @@ impl Metrics {
             [counted(true), counted(false)]
         };
         let mut counters = Vec::new();
-        counters.extend(by_outcome("requests", &self.requests));
+        counters.extend(by_outcome("requests", self.requests()));
         counters.extend(by_outcome("lease_revocations", &self.revocations));
         counters.extend(by_outcome("rotations", &self.rotations));
         counters.push(counter(&format!("{PREFIX}.rate_limited"), self.limited.get(), json!({})));
@@ -192,7 +197,7 @@ impl Metrics {
     /// Everything in the text format of Prometheus. `gauges` are values that are known at the moment alone.
     pub(crate) fn text(&self, gauges: &[Gauged], named: &[Named]) -> Result<String, std::fmt::Error> {
         let mut registry = Registry::with_prefix(PREFIX);
-        registry.register("requests", "Requests that were answered, by outcome", self.requests.clone());
+        registry.register("requests", "Requests that were answered, by outcome", self.requests().clone());
         registry.register("lease_revocations", "Tries to revoke a lease, by outcome", self.revocations.clone());
         registry.register("rotations", "Tries to rotate something, by outcome", self.rotations.clone());
         registry.register("rate_limited", "Requests that a rate limit refused", self.limited.clone());

@@ -36,13 +36,14 @@ where
 {
     let activity = Arc::new(Activity::new(http2));
     let io = TokioIo::new(Watched { stream, activity: Arc::clone(&activity) });
-    let (shared, watched) = (Arc::clone(&exchange), Arc::clone(&activity));
-    let connected = Arc::new(Connected::new(peer, alive));
+    let watched = Arc::clone(&activity);
+    // Shared by the requests of this connection alone, so that its count of holders stays on one processor.
+    let connected = Arc::new(Connected::new(Arc::clone(&exchange), peer, alive));
     let service = service_fn(move |request: Request<Incoming>| {
-        let (exchange, connected) = (Arc::clone(&shared), Arc::clone(&connected));
+        let connected = Arc::clone(&connected);
         let busy = Busy::new(Arc::clone(&watched));
         async move {
-            let mut response = exchange.answer(&connected, request).await;
+            let mut response = connected.exchange.answer(&connected, request).await;
             response.body_mut().hold(busy);
             Ok::<_, std::convert::Infallible>(response)
         }

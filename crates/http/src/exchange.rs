@@ -41,7 +41,7 @@ pub(crate) struct Exchange {
 
 impl Exchange {
     /// Answers a request, whatever happens.
-    pub(crate) async fn answer(&self, from: &Connected, request: Request<Incoming>) -> Response<ReplyBody> {
+    pub(crate) async fn answer(&self, from: &Arc<Connected>, request: Request<Incoming>) -> Response<ReplyBody> {
         let id = id::make_request_id();
         let head = request.method() == Method::HEAD;
         let cross = Cross::judge(&self.core, request.method(), request.headers());
@@ -82,7 +82,7 @@ impl Exchange {
 
     async fn carry(
         &self,
-        from: &Connected,
+        from: &Arc<Connected>,
         request: Request<Incoming>,
         id: &RequestId,
     ) -> Result<Response<ReplyBody>, Fault> {
@@ -99,8 +99,10 @@ impl Exchange {
                 return Err(fault);
             }
         };
-        let core = Arc::clone(&self.core);
-        let carried = Carried::new(Arc::clone(id), from.alive.clone(), most, async move {
+        let at = Arc::clone(from);
+        let held = Arc::clone(from) as Held;
+        let carried = Carried::new(Arc::clone(id), held, most, async move {
+            let core = &at.exchange.core;
             match asked {
                 Asked::Api(request) => core.handle(request).await,
                 Asked::Bare(request) => Box::pin(core.bare(request)).await,
@@ -142,15 +144,17 @@ impl Exchange {
 
 /// What the requests of one connection share.
 pub(crate) struct Connected {
+    pub(crate) exchange: Arc<Exchange>,
     peer: SocketAddr,
-    alive: Alive,
+    /// A stop waits for whoever holds it.
+    _alive: Alive,
     /// The timer of the last request: to move one that is set costs less than to make one.
     timer: Mutex<Option<Pin<Box<Sleep>>>>,
 }
 
 impl Connected {
-    pub(crate) fn new(peer: SocketAddr, alive: Alive) -> Self {
-        Self { peer, alive, timer: Mutex::default() }
+    pub(crate) fn new(exchange: Arc<Exchange>, peer: SocketAddr, alive: Alive) -> Self {
+        Self { exchange, peer, _alive: alive, timer: Mutex::default() }
     }
 
     fn deadline(&self, most: Duration) -> Deadline<'_> {
@@ -204,16 +208,25 @@ impl Drop for Deadline<'_> {
 struct Carried<T: Send + 'static> {
     work: Option<Work<T>>,
     id: RequestId,
-    alive: Alive,
+    /// Held by what goes on, so that a stop waits for it.
+    held: Held,
     most: Duration,
 }
+
+/// Something that is to live as long as the work does.
+type Held = Arc<dyn Any + Send + Sync>;
 
 type Work<T> = Pin<Box<dyn Future<Output = Result<T, Box<dyn Any + Send>>> + Send>>;
 
 impl<T: Send + 'static> Carried<T> {
-    fn new(id: RequestId, alive: Alive, most: Duration, work: impl Future<Output = T> + Send + 'static) -> Self {
+    fn new(
+        id: RequestId,
+        held: Held,
+        most: Duration,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Self {
         // Whatever a handler held is dropped by the unwinding; shared state is behind locks that are not poisoned.
-        Self { work: Some(Box::pin(AssertUnwindSafe(work).catch_unwind())), id, alive, most }
+        Self { work: Some(Box::pin(AssertUnwindSafe(work).catch_unwind())), id, held, most }
     }
 }
 
@@ -234,14 +247,14 @@ impl<T: Send + 'static> Drop for Carried<T> {
     fn drop(&mut self) {
         let Some(work) = self.work.take() else { return };
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        let (id, alive, most) = (Arc::clone(&self.id), self.alive.clone(), self.most);
+        let (id, held, most) = (Arc::clone(&self.id), Arc::clone(&self.held), self.most);
         runtime.spawn(async move {
             match tokio::time::timeout(most, work).await {
                 Ok(Ok(_)) => tracing::debug!(%id, "a request without a client came to its end"),
                 Ok(Err(_)) => tracing::error!(%id, "a handler panicked"),
                 Err(_) => tracing::warn!(%id, "a request without a client took too long and was given up"),
             }
-            drop(alive);
+            drop(held);
         });
     }
 }

@@ -6,7 +6,7 @@ fn carried<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) -> (Carried<T>, mpsc::Receiver<std::convert::Infallible>) {
     let (alive, ended) = mpsc::channel(1);
-    (Carried::new("id".into(), alive, Duration::from_secs(60), work), ended)
+    (Carried::new("id".into(), Arc::new(alive), Duration::from_secs(60), work), ended)
 }
 
 #[tokio::test]
