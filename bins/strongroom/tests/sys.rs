@@ -445,11 +445,17 @@ fn the_server_tells_what_it_is_and_does() {
     let metrics = root.get("sys/metrics").ok();
     let counters = metrics["Counters"].as_array().unwrap();
     let names: Vec<_> = counters.iter().map(|counter| counter["Name"].as_str().unwrap()).collect();
-    for name in ["requests", "lease_revocations", "rotations", "rate_limited"] {
+    for name in ["requests", "lease_revocations", "rotations", "rate_limited", "recalled"] {
         assert!(names.contains(&format!("strongroom.{name}").as_str()), "{names:?}");
     }
     let text = root.get("sys/metrics?format=prometheus").text();
-    for name in ["requests_total{outcome=\"success\"}", "rate_limited_total", "unsealed", "in_flight_requests"] {
+    for name in [
+        "requests_total{outcome=\"success\"}",
+        "rate_limited_total",
+        "recalled_total",
+        "unsealed",
+        "in_flight_requests",
+    ] {
         assert!(text.contains(&format!("strongroom_{name}")), "{name}: {text}");
     }
     root.get("sys/metrics?format=xml").refused(400, "format");

@@ -45,6 +45,8 @@ pub(crate) struct Metrics {
     revocations: Family<Labels, Counter>,
     rotations: Family<Labels, Counter>,
     limited: Counter,
+    /// Replies that were given again.
+    recalled: Sharded,
     /// Counts of what Vault has a name for, too.
     pub(crate) unaudited_requests: AtomicU64,
     pub(crate) unaudited_replies: AtomicU64,
@@ -156,6 +158,12 @@ impl Metrics {
         self.rotations.get_or_create(&Outcome::of(good)).inc();
     }
 
+    /// A reply was given again, after `took`, or could not be written down.
+    pub(crate) fn recalled(&self, good: bool, took: Duration) {
+        self.recalled.add(1);
+        self.request(good, None, took);
+    }
+
     /// A request was refused by a rate limit.
     pub(crate) fn limited(&self) {
         self.limited.inc();
@@ -181,6 +189,7 @@ impl Metrics {
         counters.extend(by_outcome("lease_revocations", &self.revocations));
         counters.extend(by_outcome("rotations", &self.rotations));
         counters.push(counter(&format!("{PREFIX}.rate_limited"), self.limited.get(), json!({})));
+        counters.push(counter(&format!("{PREFIX}.recalled"), self.recalled.sum(), json!({})));
         let (mut gauges, mut samples) = (gauges.iter().map(gauge).collect::<Vec<_>>(), Vec::new());
         for each in named {
             each.put(&mut gauges, &mut counters, &mut samples);
@@ -201,6 +210,9 @@ impl Metrics {
         registry.register("lease_revocations", "Tries to revoke a lease, by outcome", self.revocations.clone());
         registry.register("rotations", "Tries to rotate something, by outcome", self.rotations.clone());
         registry.register("rate_limited", "Requests that a rate limit refused", self.limited.clone());
+        let recalled = Counter::<u64>::default();
+        recalled.inc_by(self.recalled.sum());
+        registry.register("recalled", "Replies that were given again, since nothing had changed", recalled);
         for (name, help, value) in gauges {
             let gauge = Gauge::<u64, AtomicU64>::default();
             gauge.set(*value);

@@ -141,7 +141,7 @@ impl Running {
             return None;
         };
         let settled = self.settle_again(handed).await;
-        self.metrics.request(settled.is_ok(), None, clock::between(request.received, answered));
+        self.metrics.recalled(settled.is_ok(), clock::between(request.received, answered));
         let outcome = settled.map(|()| known.success.again());
         Some(Reply { id: Arc::clone(&request.id), outcome, headers: Vec::new() })
     }

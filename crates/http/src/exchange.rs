@@ -219,12 +219,7 @@ type Held = Arc<dyn Any + Send + Sync>;
 type Work<T> = Pin<Box<dyn Future<Output = Result<T, Box<dyn Any + Send>>> + Send>>;
 
 impl<T: Send + 'static> Carried<T> {
-    fn new(
-        id: RequestId,
-        held: Held,
-        most: Duration,
-        work: impl Future<Output = T> + Send + 'static,
-    ) -> Self {
+    fn new(id: RequestId, held: Held, most: Duration, work: impl Future<Output = T> + Send + 'static) -> Self {
         // Whatever a handler held is dropped by the unwinding; shared state is behind locks that are not poisoned.
         Self { work: Some(Box::pin(AssertUnwindSafe(work).catch_unwind())), id, held, most }
     }

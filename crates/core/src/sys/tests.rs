@@ -168,6 +168,7 @@ Every metric is there from the start.
 | `strongroom_lease_revocations_total{outcome}` | Tries to revoke a lease. |
 | `strongroom_rotations_total{outcome}` | Tries to rotate something. |
 | `strongroom_rate_limited_total` | Requests that a rate limit refused. |
+| `strongroom_recalled_total` | Replies that were given again, since nothing had changed that they depend on. They count as requests too. |
 | `strongroom_in_flight_requests` | Requests that are under way. |
 | `strongroom_unsealed` | 1. |
 | `strongroom_mounts_secret`, `strongroom_mounts_auth` | Mounts of the root namespace. |
