@@ -28,7 +28,7 @@ impl Hasher {
 
     /// The keyed hash of `value`.
     pub fn tag(&self, value: &[u8]) -> Tag {
-        if value.is_empty() { self.0.empty } else { Tag::new(&self.0.key.sign(value)) }
+        if value.is_empty() { self.0.empty } else { Tag::new(&self.0.key.sign_secret(value)) }
     }
 
     /// The keyed hash of `value` as text, as it stands in records.

@@ -98,7 +98,7 @@ impl Tokens {
     /// The keyed hash of a service token, by which it is told apart in memory; `None` for batch tokens.
     pub fn tag(&self, token: &SecretString) -> Option<Tag> {
         // EXPOSE: told apart by its prefix, then hashed with a key, which is all that is kept of it.
-        (!token.expose().starts_with(format::BATCH)).then(|| self.ids.sign(token.expose().as_bytes()))
+        (!token.expose().starts_with(format::BATCH)).then(|| self.ids.sign_secret(token.expose().as_bytes()))
     }
 
     /// The id of a token.
@@ -108,7 +108,7 @@ impl Tokens {
     }
 
     fn id_of(&self, token: &str) -> TokenId {
-        let tag = self.ids.sign(token.as_bytes());
+        let tag = self.ids.sign_secret(token.as_bytes());
         TokenId(namespace::with_suffix(record::hex(&tag), format::namespace_of(token)).into())
     }
 
@@ -146,7 +146,7 @@ impl Tokens {
             return Box::pin(self.batch_holder(token, remote)).await;
         }
         // EXPOSE: hashed with a key, which is all that is kept of it.
-        let tag = self.ids.sign(token.expose().as_bytes());
+        let tag = self.ids.sign_secret(token.expose().as_bytes());
         let known = self.known(&tag, namespace_of(token)).await?.ok_or(Error::Denied(Refusal::InvalidToken))?;
         let Decoded { record, holder, .. } = &known.decoded;
         record.check_address(remote)?;
