@@ -248,14 +248,13 @@ impl Leases {
         };
         // The leash goes round among the leases that fail: one of them may fail for a reason of its own, and would
         // never notice that the target is back.
-        let next = if probes { self.next_failing(record).await? } else { None };
-        let handed_on = match next {
-            Some(next) => self.hand_on(&record.mount, next).await?,
-            None => false,
-        };
-        let wait = if probes && !handed_on { wait.min(PROBE) } else { wait };
+        if probes && let Some(next) = self.next_failing(record).await? {
+            self.hand_on(record, next).await?;
+        }
         self.change(&record.id, |record, now| {
-            record.due = clock::after(now, wait);
+            // Asked as part of the change: the leash may just be handed to this one.
+            let probes = self.failing.lock().get(&record.mount) == Some(&record.id);
+            record.due = clock::after(now, if probes { wait.min(PROBE) } else { wait });
             record.failures = record.failures.saturating_add(1);
             record.last_error = Some(why.chars().take(240).collect());
             true
@@ -277,8 +276,10 @@ impl Leases {
         Ok(None)
     }
 
-    /// Makes another lease the probe of a mount; `false` if it is gone.
-    async fn hand_on(&self, mount: &Arc<str>, next: LeaseId) -> Result<bool, Error> {
+    /// Makes another lease the probe of a mount in place of `before`, unless it is gone. It is the probe before it is brought
+    /// forward: if it fails at this very moment, either it sees that, or its pause is shortened here.
+    async fn hand_on(&self, before: &Record, next: LeaseId) -> Result<(), Error> {
+        self.failing.lock().insert(Arc::clone(&before.mount), next.clone());
         let changed = self.change(&next, |record, now| {
             let soon = clock::after(now, PROBE);
             let later = record.state == State::Revoking && record.failures > 0 && record.due > soon;
@@ -287,11 +288,11 @@ impl Leases {
             }
             later
         });
-        let there = changed.await?.is_some();
-        if there {
-            self.failing.lock().insert(Arc::clone(mount), next);
+        let changed = changed.await;
+        if !matches!(changed, Ok(Some(_))) {
+            self.failing.lock().insert(Arc::clone(&before.mount), before.id.clone());
         }
-        Ok(there)
+        changed.map(drop)
     }
 
     /// After the success of a lease that failed before, the target is back: whatever waits for it is due at once. The

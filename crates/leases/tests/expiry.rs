@@ -6,7 +6,7 @@ mod kit;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use gate::TokenId;
-use kit::{World, mount, seconds};
+use kit::{Uneven, World, mount, seconds};
 use storage::{Store, Tx, testing::FailingStore};
 use store_memory::Memory;
 
@@ -116,6 +116,31 @@ async fn all_that_waits_for_a_target_ends_soon_after_it_is_back() {
     // Each lease of the mount was written anew when the target came back, also those in force.
     let after = world.disk.get(&storage::Key::new(format!("sys/lease/id/{lasting}"))).await.unwrap().unwrap().revision;
     assert_eq!(revision, after, "a lease in force was rewritten");
+}
+
+/// The lease that the leash was handed to failed at that very moment, and put its own long pause over the short one: nobody
+/// looked whether the target was back until that was over.
+#[tokio::test(start_paused = true)]
+async fn the_leash_is_not_lost_where_many_fail_at_once() {
+    for seed in 0..60 {
+        let world = World::over(Uneven::over(Memory::new(), seed)).running();
+        world.target.down.lock().insert("database/".to_owned());
+        for n in 0..8 {
+            world.lease(&format!("user-{n}"), seconds(60)).await;
+        }
+        // Their pauses are of the same length, up to 64 seconds.
+        for _ in 0..60 + 2 + 4 + 8 + 16 + 32 + 10 {
+            world.pass(seconds(1)).await;
+            world.settle().await;
+        }
+        world.target.down.lock().clear();
+        for _ in 0..21 {
+            world.pass(seconds(1)).await;
+            world.settle().await;
+        }
+        assert_eq!(world.target.users.lock().len(), 0, "seed {seed}: nobody saw that the target was back");
+        world.nothing_left().await;
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,7 +3,10 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -12,7 +15,7 @@ use gate::{Caller, Error, IntentSpec, LeaseGrant, LeaseId, MountClass, MountInfo
 use leases::{Ends, Granted, Leases, Outcome, Ownership, Record};
 use parking_lot::Mutex;
 use secret::SecretBytes;
-use storage::{BoxFuture, Scan, Store, Tx};
+use storage::{Batch, BoxFuture, Changes, CommitError, Entry, Key, Page, Revision, Scan, Store, Tx};
 use store_memory::Memory;
 
 pub const START: i64 = 1_800_000_000;
@@ -126,6 +129,53 @@ impl Ends for Target {
 
     fn is_over<'a>(&'a self, token: &'a TokenId) -> BoxFuture<'a, Result<bool, Error>> {
         Box::pin(async move { Ok(self.tokens.lock().contains(token)) })
+    }
+}
+
+/// A store that takes its time, another each time: what runs beside each other meets in every order.
+pub struct Uneven {
+    below: Arc<dyn Store>,
+    dice: AtomicU64,
+}
+
+impl Uneven {
+    pub fn over(below: Arc<dyn Store>, seed: u64) -> Arc<dyn Store> {
+        Arc::new(Self { below, dice: AtomicU64::new(seed.wrapping_mul(2).wrapping_add(1)) })
+    }
+
+    async fn take_time(&self) {
+        let next = self.dice.load(Ordering::Relaxed).wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        self.dice.store(next, Ordering::Relaxed);
+        for _ in 0..next >> 61 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+impl Store for Uneven {
+    fn get<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<Entry>, storage::Error>> {
+        Box::pin(async move {
+            self.take_time().await;
+            self.below.get(key).await
+        })
+    }
+
+    fn scan<'a>(&'a self, scan: &'a Scan) -> BoxFuture<'a, Result<Page, storage::Error>> {
+        Box::pin(async move {
+            self.take_time().await;
+            self.below.scan(scan).await
+        })
+    }
+
+    fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<Revision, CommitError>> {
+        Box::pin(async move {
+            self.take_time().await;
+            self.below.commit(batch).await
+        })
+    }
+
+    fn follow(&self) -> Changes {
+        self.below.follow()
     }
 }
 
