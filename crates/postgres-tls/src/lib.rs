@@ -102,12 +102,10 @@ impl Connector {
             .dangerous()
             .with_custom_certificate_verifier(verifier(mode, config, provider)?);
         let client = match identity(config)? {
-            Some((chain, key)) => builder
-                .with_client_auth_cert(chain, key)
-                .map_err(|_| {
-                    let [_, certificate, key] = config.names;
-                    Invalid(format!("{certificate}, {key}: they do not belong together"))
-                })?,
+            Some((chain, key)) => builder.with_client_auth_cert(chain, key).map_err(|_| {
+                let [_, certificate, key] = config.names;
+                Invalid(format!("{certificate}, {key}: they do not belong together"))
+            })?,
             None => builder.with_no_client_auth(),
         };
         let server_name = (!config.server_name.is_empty()).then(|| config.server_name.to_owned());

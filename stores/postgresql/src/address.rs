@@ -48,7 +48,8 @@ impl Address {
             names: ["sslrootcert", "sslcert", "sslkey"],
         };
         let connector = Connector::new(mode, &trust).map_err(|Invalid(text)| invalid(&text))?;
-        let password = config.get_password().map(|bytes| SecretString::new(String::from_utf8_lossy(bytes).into_owned()));
+        let password =
+            config.get_password().map(|bytes| SecretString::new(String::from_utf8_lossy(bytes).into_owned()));
         if password.is_some() {
             config.password("");
         }
@@ -170,7 +171,8 @@ mod tests {
 
     #[test]
     fn an_address_has_its_login_and_shows_it_to_nobody() {
-        let found = address("postgres://vault:p%40ss@db-1:6432,db-2/secrets?sslmode=require&connect_timeout=7").unwrap();
+        let found =
+            address("postgres://vault:p%40ss@db-1:6432,db-2/secrets?sslmode=require&connect_timeout=7").unwrap();
         let config = found.config();
         assert_eq!((config.get_user(), config.get_password()), (Some("vault"), Some(b"p@ss".as_slice())));
         assert_eq!((config.get_hosts().len(), config.get_dbname()), (2, Some("secrets")));

@@ -83,10 +83,7 @@ impl Connection {
     }
 }
 
-async fn timed<T>(
-    limit: Duration,
-    work: impl Future<Output = Result<T, tokio_postgres::Error>>,
-) -> Result<T, Failure> {
+async fn timed<T>(limit: Duration, work: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T, Failure> {
     match tokio::time::timeout(limit, work).await {
         Ok(result) => result.map_err(|error| Failure::of(&error)),
         Err(_) => Err(Failure::slow("PostgreSQL did not answer in time")),

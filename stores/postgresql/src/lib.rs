@@ -188,9 +188,9 @@ impl Store for Postgresql {
         let changes = self.shared.feed.follow();
         // The listener may still be about to tell of commits that were acknowledged before.
         let known = self.shared.newest.load(Ordering::Acquire);
-        Box::pin(changes.filter(move |change| {
-            ready(!matches!(change, Change::Keys(revision, _) if *revision <= known))
-        }))
+        Box::pin(
+            changes.filter(move |change| ready(!matches!(change, Change::Keys(revision, _) if *revision <= known))),
+        )
     }
 }
 

@@ -119,9 +119,7 @@ async fn check(connection: &Connection, table: &Table) -> Result<State, OpenErro
     };
     match rows.first().and_then(|row| row.try_get::<_, i64>(0).ok()) {
         Some(FORMAT) => Ok(State::Ready),
-        Some(found) if found > FORMAT => {
-            Err(OpenError::Newer { table: table.name().to_owned(), found, known: FORMAT })
-        }
+        Some(found) if found > FORMAT => Err(OpenError::Newer { table: table.name().to_owned(), found, known: FORMAT }),
         Some(_) | None => Err(foreign()),
     }
 }

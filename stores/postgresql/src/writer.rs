@@ -176,12 +176,7 @@ impl Writer {
         Ok(())
     }
 
-    async fn attempt(
-        &mut self,
-        jobs: &[Job],
-        mark: i64,
-        doubt: &mut Option<Doubt>,
-    ) -> Result<Vec<Outcome>, Trouble> {
+    async fn attempt(&mut self, jobs: &[Job], mark: i64, doubt: &mut Option<Doubt>) -> Result<Vec<Outcome>, Trouble> {
         self.connect().await.map_err(Trouble::Before)?;
         let Some(ready) = &self.ready else { return Err(Trouble::Before(Failure::slow("there is no connection"))) };
         let attempted = ready.attempt(jobs, mark, doubt).await;
@@ -342,7 +337,9 @@ impl Ready {
         );
         // The first that failed says why; the COMMIT behind it then takes everything back, unless it got no answer.
         for result in [deleted.map(drop), put.map(drop), advanced.map(drop), notified] {
-            result.map_err(|failure| if failure.is_broken() { Trouble::Doubt(failure) } else { Trouble::Before(failure) })?;
+            result.map_err(
+                |failure| if failure.is_broken() { Trouble::Doubt(failure) } else { Trouble::Before(failure) },
+            )?;
         }
         committed.map_err(|failure| match failure.code() {
             // It was refused, or PostgreSQL ended in the middle of it.
