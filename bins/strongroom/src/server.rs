@@ -11,12 +11,12 @@ use std::{io::Write, path::Path, process::ExitCode, sync::Arc, time::Duration};
 use clock::Clock;
 use secret::SecretString;
 use storage::Store;
-use strongroom_core::{Core, Counters, Settings};
+use strongroom_core::{Core, Counters, Settings, Sharing};
 use strongroom_http::{Address, ListenerConfig, Serving};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::{
-    config::{Config, Storage},
+    config::{Config, Postgresql, Storage},
     log::Log,
     tap::Tap,
 };
@@ -64,7 +64,7 @@ async fn serve(args: &ServerArgs) -> Result<(), String> {
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    let (store, counters) = open(&config.storage)?;
+    let (store, counters) = open(&config.storage).await?;
     let core = core(store, counters, &config, log.tap()).await?;
     let mut serving = Vec::new();
     for listener in &config.listeners {
@@ -85,7 +85,7 @@ async fn serve(args: &ServerArgs) -> Result<(), String> {
 }
 
 /// The store, and what it counts.
-fn open(storage: &Storage) -> Result<(Arc<dyn Store>, Option<Counters>), String> {
+async fn open(storage: &Storage) -> Result<(Arc<dyn Store>, Option<Counters>), String> {
     match storage {
         Storage::Memory => Ok((store_memory::Memory::new(), None)),
         Storage::Embedded { path } => {
@@ -103,7 +103,48 @@ fn open(storage: &Storage) -> Result<(Arc<dyn Store>, Option<Counters>), String>
             });
             Ok((store, Some(counters)))
         }
+        Storage::Postgresql(settings) => open_postgresql(settings).await,
     }
+}
+
+async fn open_postgresql(settings: &Postgresql) -> Result<(Arc<dyn Store>, Option<Counters>), String> {
+    // EXPOSE: handed on in custody.
+    let given = settings.connection_url.as_ref().map(|url| url.expose().clone());
+    let url = given.or_else(|| std::env::var(CONNECTION_URL).ok()).filter(|url| !url.is_empty());
+    let url = url.ok_or_else(|| {
+        format!("storage \"postgresql\": connection_url is missing: set it, or {CONNECTION_URL} in the environment")
+    })?;
+    let options = store_postgresql::Options {
+        connection_url: SecretString::new(url),
+        table: settings.table.clone(),
+        max_parallel: settings.max_parallel,
+        max_staleness: settings.max_staleness,
+    };
+    let opened = store_postgresql::Postgresql::open(options).await;
+    let store = opened.map_err(|error| format!("storage \"postgresql\": {error}"))?;
+    let counted = Arc::clone(&store);
+    let counters: Counters = Arc::new(move || {
+        let stats = counted.stats();
+        vec![
+            ("commits", stats.commits),
+            ("syncs", stats.transactions),
+            ("bytes", stats.bytes),
+            ("conflicts", stats.conflicts),
+        ]
+    });
+    Ok((store, Some(counters)))
+}
+
+/// Says where PostgreSQL is, where the configuration does not; Vault's name for it.
+const CONNECTION_URL: &str = "VAULT_PG_CONNECTION_URL";
+
+/// How the store is shared, if it can be.
+fn sharing(config: &Config) -> Option<Sharing> {
+    let Storage::Postgresql(settings) = &config.storage else { return None };
+    let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let listener = config.listeners.first().map(|listener| listener.address.to_string()).unwrap_or_default();
+    let named = format!("{hostname}-{}", listener.replace('/', "-"));
+    Some(Sharing { max_staleness: settings.max_staleness, node: settings.node_id.clone().unwrap_or(named) })
 }
 
 async fn core(
@@ -119,6 +160,7 @@ async fn core(
     let (storage_type, journal_directory) = match &config.storage {
         Storage::Memory => ("inmem", None),
         Storage::Embedded { path } => ("embedded", Some(path.join("audit"))),
+        Storage::Postgresql(_) => ("postgresql", None),
     };
     let settings = Settings {
         kinds: catalogue::KINDS,
@@ -129,6 +171,7 @@ async fn core(
         cluster_name: config.cluster_name.clone(),
         address: config.address(),
         storage_type,
+        sharing: sharing(config),
         allow_audit_log_prefixing: config.allow_audit_log_prefixing,
         journal_directory,
         storage_counters,

@@ -113,7 +113,17 @@ impl Cache {
         match change {
             Change::Keys(revision, keys) => keys.iter().for_each(|key| self.outdate(key, *revision)),
             Change::Lost => self.clear(false),
+            Change::Current { .. } => {}
         }
+    }
+
+    /// Forgets `key`, which turned out to be outdated.
+    pub(crate) fn forget(&self, key: &Key) {
+        let Some(entries) = &self.entries else { return };
+        self.with(self.stripe(key), |stripe| {
+            stripe.epoch += 1;
+            entries.remove(key);
+        });
     }
 
     /// Forgets everything, and for good if it is `closed`.

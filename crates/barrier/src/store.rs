@@ -1,6 +1,9 @@
 //! The open barrier as a store.
 
-use std::{future::ready, sync::Arc};
+use std::{
+    future::ready,
+    sync::{Arc, atomic::Ordering},
+};
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -91,7 +94,14 @@ impl Unsealed {
             }
         }
         let _committing = self.cache.commit(batch.writes.iter().map(|(key, _)| key.clone()));
-        self.store.commit(batch).await
+        let committed = self.store.commit(batch).await;
+        match &committed {
+            Ok(revision) => drop(self.newest.fetch_max(*revision, Ordering::AcqRel)),
+            // Another node wrote it, and the news is still under way: who tries again must not read the old value.
+            Err(CommitError::Conflict(key)) => self.cache.forget(key),
+            Err(_) => {}
+        }
+        committed
     }
 
     async fn decrypt(&self, open: &Open, key: &Key, sealed: Entry) -> Result<Entry, Error> {

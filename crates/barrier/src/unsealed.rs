@@ -2,7 +2,10 @@
 
 use std::{
     fmt,
-    sync::{Arc, OnceLock, Weak},
+    sync::{
+        Arc, OnceLock, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use arc_swap::ArcSwapOption;
@@ -25,6 +28,8 @@ pub struct Unsealed {
     pub(crate) open: ArcSwapOption<Open>,
     /// Held by whoever changes the keyring, so that one node does not compete with itself.
     pub(crate) changing: tokio::sync::Mutex<()>,
+    /// The newest commit that was made here.
+    pub(crate) newest: AtomicU64,
     follower: OnceLock<AbortHandle>,
 }
 
@@ -46,6 +51,7 @@ impl Unsealed {
             cache: Cache::new(cache),
             open: ArcSwapOption::from_pointee(open),
             changing: tokio::sync::Mutex::default(),
+            newest: AtomicU64::new(0),
             follower: OnceLock::new(),
         });
         let follower = tokio::spawn(follow(Arc::downgrade(&this), changes));
@@ -65,6 +71,11 @@ impl Unsealed {
     /// Whether it was closed.
     pub fn is_closed(&self) -> bool {
         self.open.load().is_none()
+    }
+
+    /// The newest commit that was made through this barrier; 0 if there was none.
+    pub fn newest(&self) -> Revision {
+        self.newest.load(Ordering::Acquire)
     }
 
     /// The keys, unless the barrier is closed.
@@ -87,6 +98,8 @@ impl fmt::Debug for Unsealed {
 
 /// Keeps cache and keyring in step with what other nodes commit.
 async fn follow(barrier: Weak<Unsealed>, mut changes: Changes) {
+    // Whether the keyring was changed and could not be read yet.
+    let mut owed = false;
     loop {
         let change = changes.next().await;
         let Some(barrier) = barrier.upgrade() else { return };
@@ -96,10 +109,12 @@ async fn follow(barrier: Weak<Unsealed>, mut changes: Changes) {
             return;
         };
         barrier.cache.apply(&change);
-        if barrier.has_news_of_the_keyring(&change)
-            && let Err(error) = barrier.reload().await
-        {
-            tracing::warn!(%error, "the keyring was changed and could not be read again");
+        if owed || barrier.has_news_of_the_keyring(&change) {
+            let read = barrier.reload().await;
+            owed = read.is_err();
+            if let Err(error) = read {
+                tracing::warn!(%error, "the keyring was changed and could not be read yet");
+            }
         }
     }
 }
@@ -112,6 +127,7 @@ impl Unsealed {
                     && self.open.load().as_ref().is_some_and(|open| open.revision < *revision)
             }
             Change::Lost => true,
+            Change::Current { .. } => false,
         }
     }
 }

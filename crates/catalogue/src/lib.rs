@@ -30,6 +30,7 @@ impl Targets for Databases {
 pub const STORES: &[StoreKind] = &[
     StoreKind { name: "embedded", aliases: &["file", "raft"], summary: "One SQLite file on this machine." },
     StoreKind { name: "inmem", aliases: &["inmem_ha"], summary: "Memory; everything is lost at the end." },
+    StoreKind { name: "postgresql", aliases: &[], summary: "PostgreSQL, which several servers can share." },
 ];
 
 /// A kind of store.

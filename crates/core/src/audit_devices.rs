@@ -1,6 +1,10 @@
 //! Which audit devices are enabled: stored, and opened at each unseal.
 
-use std::{collections::BTreeMap, os::unix::fs::DirBuilderExt as _, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    os::unix::fs::DirBuilderExt as _,
+    sync::Arc,
+};
 
 use audit::{
     Device, Format, Hasher,
@@ -37,7 +41,8 @@ pub(crate) struct Entry {
 /// The kinds of devices.
 pub(crate) const KINDS: &[&str] = &[audit::file::KIND, audit::journal::KIND];
 
-const PREFIX: &str = "sys/audit/";
+/// Where they lie.
+pub(crate) const PREFIX: &str = "sys/audit/";
 /// How long the last heads of the journals are waited for.
 const LAST_HEADS: std::time::Duration = std::time::Duration::from_secs(2);
 
@@ -45,8 +50,12 @@ fn key(path: &str) -> Key {
     Key::from(format!("{PREFIX}{path}"))
 }
 
-fn head_key(path: &str) -> Key {
-    Key::from(format!("sys/audit-head/{path}"))
+/// Each node has a journal of its own.
+fn head_key(path: &str, settings: &Settings) -> Key {
+    match &settings.sharing {
+        None => Key::from(format!("sys/audit-head/{path}")),
+        Some(sharing) => Key::from(format!("sys/audit-head-of/{}/{path}", sharing.node)),
+    }
 }
 
 /// The enabled devices in order of their paths.
@@ -59,10 +68,10 @@ pub(crate) async fn list(store: &Arc<dyn Store>) -> Result<Vec<Entry>, Error> {
 }
 
 /// Keeps the head of a journal, unless it is the last word of one that is disabled.
-async fn keep_head(store: &Arc<dyn Store>, path: &str, line: String) -> Result<(), Error> {
+async fn keep_head(store: &Arc<dyn Store>, path: &str, head: &Key, line: String) -> Result<(), Error> {
     let tx = Tx::new(Arc::clone(store));
     if tx.get(&key(path)).await?.is_some() {
-        tx.put(head_key(path), line.into());
+        tx.put(head.clone(), line.into());
         tx.commit().await?;
     }
     Ok(())
@@ -147,6 +156,7 @@ impl Running {
         let seed = (kind == audit::journal::KIND).then(crypto::random::bytes::<32>);
         let salt = crypto::random::bytes::<32>();
         let entry = Entry { path: path.to_owned(), kind: kind.to_owned(), description, options, local, salt, seed };
+        let _one = self.devices.lock().await;
         self.add_device(&entry).await.map_err(|error| Error::invalid(error.chain()))?;
         let tx = Tx::new(self.store());
         let stored = match tx.put_json(key(path), &entry) {
@@ -162,34 +172,53 @@ impl Running {
 
     /// Disables a device; `false` if there is none at the path.
     pub(crate) async fn disable_device(&self, path: &str) -> Result<bool, Error> {
+        let _one = self.devices.lock().await;
         let tx = Tx::new(self.store());
         if tx.get(&key(path)).await?.is_none() {
             return Ok(false);
         }
         tx.delete(key(path));
-        tx.delete(head_key(path));
+        tx.delete(head_key(path, &self.settings));
         tx.commit().await?;
         self.journals.lock().remove(path);
         self.audit.disable(path).await;
         Ok(true)
     }
 
+    /// Takes over which devices another node enabled and disabled. One that cannot be opened here is reported; the others
+    /// go on.
+    pub(crate) async fn sync_devices(&self) -> Result<(), Error> {
+        let _one = self.devices.lock().await;
+        let entries = list(&self.store()).await?;
+        let here: BTreeSet<String> = self.audit.health().into_iter().map(|health| health.path).collect();
+        for entry in entries.iter().filter(|entry| !here.contains(&entry.path)) {
+            if let Err(error) = self.add_device(entry).await {
+                tracing::error!(device = entry.path, error = error.chain(), "an audit device could not be opened here");
+            }
+        }
+        for path in here.iter().filter(|path| !entries.iter().any(|entry| entry.path == **path)) {
+            self.journals.lock().remove(path);
+            self.audit.disable(path).await;
+        }
+        Ok(())
+    }
+
     /// The newest head of a journal that the barrier knows of: a journal cut off before it is found out. A head that
     /// another key signed is of a journal that was here before.
     pub(crate) async fn head(&self, path: &str, public_key: &[u8]) -> Option<Head> {
-        let entry = self.barrier.get(&head_key(path)).await.ok().flatten()?;
+        let entry = self.barrier.get(&head_key(path, &self.settings)).await.ok().flatten()?;
         Head::parse(&entry.value).filter(|head| head.signed_by(public_key))
     }
 
     /// Keeps the newest head in the barrier, one after the other, so that an older one never replaces it.
     fn keep_heads(&self, path: &str) -> OnHead {
-        let (store, path) = (self.store(), path.to_owned());
+        let (store, path, head) = (self.store(), path.to_owned(), head_key(path, &self.settings));
         let (newest, mut heads) = tokio::sync::watch::channel(None);
         let keeping = tokio::spawn(async move {
             while heads.changed().await.is_ok() {
                 let line: Option<String> = heads.borrow_and_update().clone();
                 let Some(line) = line else { continue };
-                if let Err(error) = keep_head(&store, &path, line).await {
+                if let Err(error) = keep_head(&store, &path, &head, line).await {
                     // The head before it stays: at the end of a run the barrier may already be closed.
                     tracing::debug!(%error, "a head of the audit journal was not kept");
                 }

@@ -11,6 +11,7 @@ mod cluster;
 mod cubbyhole;
 mod dev;
 mod first_start;
+mod following;
 mod guests;
 mod help;
 mod host;
@@ -22,6 +23,7 @@ mod login;
 mod logs;
 mod metrics;
 mod namespaces;
+mod nodes;
 mod openapi;
 mod parts;
 mod passwords;
@@ -51,6 +53,7 @@ use storage::Store;
 pub use audit::Misread;
 pub use dev::DevStart;
 pub use first_start::{Body as FirstBody, FirstRequest};
+pub use following::Sharing;
 pub use gate::Frames;
 pub use live::Cors;
 pub use logs::{Level, Line, Logs};
@@ -79,6 +82,8 @@ pub struct Settings {
     pub address: String,
     /// The name of the store, in `sys/seal-status`.
     pub storage_type: &'static str,
+    /// How the store is shared with other nodes; `None` if this server has it to itself.
+    pub sharing: Option<Sharing>,
     /// Whether audit devices may have a prefix.
     pub allow_audit_log_prefixing: bool,
     /// Where an audit journal may lie if its options do not say; `None` demands the option.

@@ -1,15 +1,11 @@
 //! Settings below `sys/` that many requests look at: read into memory, and read anew when any node changes them.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Weak},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
-use futures::StreamExt as _;
 use gate::Error;
 use quotas::{Paths, RateLimit, Table};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use storage::{Change, Key, Scan, Store, Tx};
+use storage::{Key, Scan, Store, Tx};
 
 use crate::running::Running;
 
@@ -82,6 +78,11 @@ pub(crate) const AUDITED: &str = "sys/config/audited-headers";
 pub(crate) const UI_HEADERS: &str = "sys/config/ui-headers";
 pub(crate) const QUOTAS: &str = "sys/config/quotas";
 pub(crate) const RATE_LIMITS: &str = "sys/quota/rate-limit/";
+/// Whether what is at this key is held in memory.
+pub(crate) fn is_held(key: &str) -> bool {
+    HELD.iter().any(|prefix| key.starts_with(prefix))
+}
+
 /// What is below these is held in memory.
 const HELD: [&str; 2] = ["sys/config/", "sys/quota/"];
 const MOST_LIMITS: usize = 10_000;
@@ -187,23 +188,6 @@ impl Running {
         match tx.commit().await? {
             Some(_) => self.reload_live().await,
             None => Ok(()),
-        }
-    }
-}
-
-/// Keeps the settings in step with what other nodes write, for as long as the server is unsealed.
-pub(crate) async fn follow(running: Weak<Running>, mut changes: storage::Changes) {
-    while let Some(change) = changes.next().await {
-        let held = match &change {
-            Change::Keys(_, keys) => keys.iter().any(|key| HELD.iter().any(|prefix| key.as_str().starts_with(prefix))),
-            Change::Lost => true,
-        };
-        if !held {
-            continue;
-        }
-        let Some(running) = running.upgrade() else { return };
-        if let Err(error) = running.reload_live().await {
-            tracing::warn!(%error, "changed settings could not be read; they are read again at the next change");
         }
     }
 }

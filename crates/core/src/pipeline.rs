@@ -121,7 +121,7 @@ impl Running {
                     if !matches!(error, Error::Conflict) {
                         return Err(admitted.refuse(error));
                     }
-                    tokio::task::yield_now().await;
+                    Box::pin(self.after_conflict()).await;
                 }
             }
         }

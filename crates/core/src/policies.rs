@@ -41,7 +41,11 @@ impl Policies {
         let tx = Tx::new(Arc::clone(&store));
         if tx.get(&key(DEFAULT_NAME)).await?.is_none() {
             tx.put(key(DEFAULT_NAME), DEFAULT.into());
-            tx.commit().await?;
+            match tx.commit().await.map_err(Error::from) {
+                // Another node was quicker.
+                Ok(_) | Err(Error::Conflict) => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(Self { store, identities, parsed: Cache::new(CACHED), compiled: Cache::new(CACHED) })
     }

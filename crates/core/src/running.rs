@@ -26,11 +26,13 @@ use crate::{
     callers::Callers,
     census::Census,
     cluster,
+    following::{self, Following},
     guests::Guests,
     in_flight::InFlight,
-    live::{self, Live},
+    live::Live,
     metrics::Metrics,
     namespaces::{Makings, Space, Spaces},
+    nodes::{self, Nodes},
     recall::Recall,
     services::RequestServices,
     tending,
@@ -51,8 +53,12 @@ pub(crate) struct Running {
     pub(crate) in_flight: Arc<InFlight>,
     pub(crate) live: ArcSwap<Live>,
     pub(crate) reloading: tokio::sync::Mutex<()>,
+    pub(crate) following: Following,
+    pub(crate) nodes: Nodes,
     pub(crate) audit: Broker,
     pub(crate) journals: Mutex<Journals>,
+    /// Held while audit devices are enabled or disabled.
+    pub(crate) devices: tokio::sync::Mutex<()>,
     pub(crate) keeping_heads: Mutex<Vec<tokio::task::JoinHandle<()>>>,
     pub(crate) leases: Arc<Leases>,
     pub(crate) tokens: Arc<Tokens>,
@@ -71,7 +77,10 @@ impl Running {
     /// Starts the services and the background work over an open barrier.
     pub(crate) async fn start(core: &Arc<Core>, barrier: Arc<Unsealed>) -> Result<Arc<Self>, Error> {
         let store: Arc<dyn Store> = Arc::clone(&barrier) as Arc<dyn Store>;
+        // What is changed from here on is read a second time.
+        let changes = store.follow();
         let (clock, settings) = (core.clock().clone(), core.settings().clone());
+        let since = clock.now();
         let leases = Leases::new(Arc::clone(&store), clock.clone());
         let tokens = Arc::new(Tokens::open(Arc::clone(&store), clock.clone(), Arc::clone(&leases)).await?);
         let liveness = Liveness::new(Arc::clone(&tokens));
@@ -88,8 +97,11 @@ impl Running {
             in_flight: Arc::default(),
             live: ArcSwap::default(),
             reloading: tokio::sync::Mutex::default(),
+            following: Following::new(settings.sharing.as_ref()),
+            nodes: Nodes::default(),
             audit: Broker::new(clock.clone(), audit::Settings::default()),
             journals: Mutex::default(),
+            devices: tokio::sync::Mutex::default(),
             keeping_heads: Mutex::default(),
             tasks: Mutex::default(),
             endings: Mutex::default(),
@@ -107,12 +119,16 @@ impl Running {
         // The slot is new, so this is the first to fill it.
         let _ = running_slot.set(Arc::downgrade(&running));
         running.open_devices().await?;
-        // What is changed from here on is read a second time.
-        let changes = store.follow();
         running.reload_live().await?;
         cluster::note_version(&store, &running.clock, &running.settings).await?;
+        if let Some(sharing) = running.settings.sharing.clone() {
+            // Whom to leave in peace has to be known before work is taken up.
+            running.beat(&sharing.node, since).await?;
+            let beating = nodes::keep_beating(Arc::downgrade(&running), sharing.node, since);
+            running.tasks.lock().push(tokio::spawn(beating));
+        }
         running.spawn_tasks();
-        running.tasks.lock().push(tokio::spawn(live::follow(Arc::downgrade(&running), changes)));
+        running.tasks.lock().push(tokio::spawn(following::follow(Arc::downgrade(&running), changes)));
         Ok(running)
     }
 
@@ -124,6 +140,10 @@ impl Running {
         }
         for task in std::mem::take(&mut *self.tasks.lock()) {
             task.abort();
+        }
+        if let Some(sharing) = &self.settings.sharing {
+            // Without it the others find out by themselves. A store that does not answer holds up no end.
+            let _ = tokio::time::timeout(LEAVE, self.leave_nodes(&sharing.node)).await;
         }
         for space in self.spaces.all() {
             space.mounts.close().await;
@@ -154,12 +174,7 @@ impl Running {
         let mut tasks = self.tasks.lock();
         tasks.push(tokio::spawn(Arc::clone(&self.leases).expire(ends)));
         tasks.push(tokio::spawn(Arc::clone(&self.rotations).run(rotate)));
-        let liveness = Arc::clone(&self.liveness);
-        tasks.push(tokio::spawn(async move {
-            if let Err(error) = liveness.resume().await {
-                tracing::warn!(%error, "tied tokens of an earlier run could not be looked through");
-            }
-        }));
+        tasks.push(tokio::spawn(Arc::clone(self).resume_ties()));
         let (barrier, clock) = (Arc::clone(&self.barrier), self.clock.clone());
         tasks.push(tokio::spawn(async move {
             loop {
@@ -172,15 +187,36 @@ impl Running {
             }
         }));
         tasks.push(tokio::spawn(tending::tend(Arc::downgrade(self))));
+        drop(tasks);
+        self.resume_mounts();
+    }
+
+    /// Takes up the work on mounts and namespaces that an earlier run, or another node, did not finish.
+    pub(crate) fn resume_mounts(self: &Arc<Self>) {
         let root = self.spaces.root();
         for mounted in root.mounts.leaving() {
-            tasks.push(tokio::spawn(Arc::clone(self).remove_mount(Arc::clone(root), mounted)));
+            self.spawn(Arc::clone(self).remove_mount(Arc::clone(root), mounted));
         }
         for mounted in root.mounts.upgrading() {
             let uuid = Arc::clone(&mounted.info.uuid);
-            tasks.push(tokio::spawn(Arc::clone(self).finish_upgrade(Arc::clone(root), uuid, None)));
+            self.spawn(Arc::clone(self).finish_upgrade(Arc::clone(root), uuid, None));
         }
-        tasks.push(tokio::spawn(Arc::clone(self).resume_namespaces()));
+        self.spawn(Arc::clone(self).resume_namespaces());
+    }
+
+    /// Watches the tied tokens of runs of the server that are over.
+    pub(crate) async fn resume_ties(self: Arc<Self>) {
+        let (liveness, running) = (Arc::clone(&self.liveness), Arc::downgrade(&self));
+        drop(self);
+        let gone = move |instance: &str| running.upgrade().is_some_and(|running| running.is_gone(instance));
+        if let Err(error) = liveness.resume(gone).await {
+            tracing::warn!(%error, "tied tokens of an earlier run could not be looked through");
+        }
+    }
+
+    /// Whether a run of the server, which is not this one, is over.
+    pub(crate) fn is_gone(&self, instance: &str) -> bool {
+        !self.following.is_shared() || self.nodes.is_gone(instance)
     }
 
     /// Brings what a mount stored into the form that its new options ask for, in the background; it is waited for as
@@ -231,6 +267,10 @@ impl Running {
 
     /// Revokes what a mount leased, then deletes what it stored. Begun again at the next unseal if it is interrupted.
     pub(crate) async fn remove_mount(self: Arc<Self>, space: Arc<Space>, mounted: Arc<Mounted>) {
+        if let Some(sharing) = &self.settings.sharing {
+            // By then no node lets requests in that do not know of it.
+            self.clock.sleep(sharing.max_staleness * 2).await;
+        }
         // A namespace that is being deleted removes its mounts itself.
         while !space.is_leaving() {
             match self.try_remove(&space, &mounted).await {
@@ -408,6 +448,10 @@ impl Running {
 struct Background(Weak<Running>);
 
 impl leases::Ends for Background {
+    fn is_gone(&self, instance: &str) -> bool {
+        self.0.upgrade().is_some_and(|running| running.is_gone(instance))
+    }
+
     fn revoke_lease<'a>(&'a self, lease: &'a leases::Record) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
             match self.0.upgrade() {
@@ -451,6 +495,8 @@ impl rotation::Rotate for Background {
 const RECALLED: u64 = 4;
 /// How long the seal waits for requests that are under way.
 const FAREWELL: Duration = Duration::from_secs(5);
+/// How long the others are told that this node leaves.
+const LEAVE: Duration = Duration::from_secs(2);
 /// How often it is looked whether the barrier's key has to be replaced.
 const UPKEEP: Duration = Duration::from_secs(60);
 /// How long the upgrade of a mount is waited for.

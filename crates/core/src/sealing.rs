@@ -84,6 +84,9 @@ pub(crate) struct Sealing {
     root: GenerateRoot,
 }
 
+/// How long the store is waited for before what is known of the seal counts.
+const LOOK: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// A JSON value with its status.
 pub(crate) type Answered = Result<(u16, Value), Error>;
 
@@ -154,10 +157,13 @@ impl Core {
 
     async fn answer_bare(self: &Arc<Self>, request: &Bare) -> Answered {
         let (verb, body) = (request.verb, &request.body);
+        if self.settings.sharing.is_some() {
+            self.look_again().await;
+        }
         match (request.path.as_str(), verb) {
             ("sys/health", Verb::Read) => self.health(request),
             ("sys/seal-status", Verb::Read) => self.seal_status(request.redact).await,
-            ("sys/leader", Verb::Read) => Ok((200, self.leader())),
+            ("sys/leader", Verb::Read) => Ok((200, self.leader(request.redact))),
             ("sys/init", Verb::Read) => Ok((200, json!({ "initialized": self.is_initialized() }))),
             ("sys/init", Verb::Write) => self.initialize(request).await,
             ("sys/unseal", Verb::Write) => self.unseal(request).await,
@@ -171,6 +177,21 @@ impl Core {
                 Err(Error::NoRoute(format!("no handler for route \"{path}\". unsupported path")))
             }
             _ => Err(Error::Unsupported),
+        }
+    }
+
+    /// Takes over what another node did to the seal: initialised the cluster, or made new key shares. If the store does not
+    /// answer, what is known counts.
+    async fn look_again(&self) {
+        let key = Key::new(seal::STORED_AT);
+        let read = tokio::time::timeout(LOOK, self.store.get(&key)).await;
+        let Ok(Ok(Some(entry))) = read else { return };
+        let Ok(stored) = Stored::from_json(&entry.value) else { return };
+        // Who asks how the server is does not wait for an unseal that is under way.
+        let Ok(mut sealing) = self.sealing.try_lock() else { return };
+        if sealing.stored.as_ref() != Some(&stored) {
+            *sealing = Sealing { stored: Some(stored), ..Sealing::default() };
+            self.initialized.store(true, std::sync::atomic::Ordering::Release);
         }
     }
 

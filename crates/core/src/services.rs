@@ -115,14 +115,17 @@ impl RequestServices {
         let _ = self.allowance.set(allowance);
     }
 
-    /// The headers that tell the client how much it has left, where that is wanted.
+    /// The headers that tell the client how much it has left, where that is wanted, and how far this node is, where there are
+    /// others.
     pub(crate) fn limit_headers(&self) -> Vec<(&'static str, String)> {
-        match self.allowance.get() {
+        let mut headers = match self.allowance.get() {
             Some(allowance) if self.running.live.load().quotas.enable_rate_limit_response_headers => {
                 limits::headers(allowance)
             }
             _ => Vec::new(),
-        }
+        };
+        headers.extend(self.running.index().map(|index| ("x-vault-index", index)));
+        headers
     }
 
     /// When too many failed logins lock a user of this mount out.

@@ -82,13 +82,16 @@ impl Core {
         }
     }
 
-    pub(crate) fn leader(&self) -> Value {
+    pub(crate) fn leader(&self, redact: Redact) -> Value {
+        // Every node serves; each is the leader to who asks it.
+        let shared = self.settings.sharing.is_some();
+        let address = if shared && !redact.addresses { self.settings.address.as_str() } else { "" };
         json!({
-            "ha_enabled": false,
+            "ha_enabled": shared,
             "is_self": !self.is_sealed(),
             "active_time": self.started.to_string(),
-            "leader_address": "",
-            "leader_cluster_address": "",
+            "leader_address": address,
+            "leader_cluster_address": address,
             "performance_standby": false,
             "performance_standby_last_remote_wal": 0,
         })

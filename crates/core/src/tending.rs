@@ -1,5 +1,6 @@
 //! Looks in on the mounts that want it, again and again: work that follows what is stored, such as telling others of
-//! changes. It has no state of its own, so a restart loses nothing.
+//! changes. It has no state of its own, so a restart loses nothing. Where nodes share a store, each mount is looked in on by one
+//! of those that are alive; when that changes, two may meet for a moment, and their commits in conflict.
 
 use std::{
     collections::HashMap,
@@ -26,7 +27,7 @@ pub(crate) async fn tend(running: Weak<Running>) {
         busy.retain(|_, task| !task.is_finished());
         for space in running.spaces.all() {
             for mounted in space.mounts.list(MountClass::Secret).into_values() {
-                let wanted = mounted.backend.is_tended() && !mounted.entry.tainted;
+                let wanted = mounted.backend.is_tended() && !mounted.entry.tainted && running.tends(&mounted.info.uuid);
                 if wanted && !busy.contains_key(&mounted.info.uuid) {
                     let uuid = Arc::clone(&mounted.info.uuid);
                     busy.insert(uuid, tasks.spawn(visit(Arc::clone(&running), Arc::clone(&space), mounted)));

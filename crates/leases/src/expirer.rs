@@ -4,7 +4,11 @@
 //! whichever node, works on it. What fails comes back later, for as long as it takes. One lease of a mount whose target
 //! fails is kept on a short leash as a probe: when it succeeds, the others of the mount are due at once.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use clock::Timestamp;
 use gate::{Error, LeaseId, TokenId};
@@ -21,6 +25,13 @@ pub trait Ends: Send + Sync + 'static {
 
     /// Ends a token that is due: its children, its leases, itself. What fails is tried again soon.
     fn end_token<'a>(&'a self, token: &'a TokenId, due: Timestamp) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Whether a run of the server, which is not this one, is over: then nobody else goes on with what it had under way.
+    /// Where one server has the store to itself, every other one is.
+    fn is_gone(&self, instance: &str) -> bool {
+        let _ = instance;
+        true
+    }
 
     /// Whether a token is over, or gone: then it can only be due later because somebody has claimed its end.
     fn is_over<'a>(&'a self, token: &'a TokenId) -> BoxFuture<'a, Result<bool, Error>>;
@@ -60,17 +71,12 @@ const IDLE: Duration = Duration::from_secs(60);
 impl Leases {
     /// Ends what is due, for as long as the future is polled.
     pub async fn expire(self: Arc<Self>, ends: Arc<dyn Ends>) {
-        if let Err(error) = self.adopt_intents().await {
-            tracing::warn!(%error, "intents of earlier runs wait for their time");
-        }
-        if let Err(error) = self.adopt_claims(&*ends).await {
-            tracing::warn!(%error, "revocations that earlier runs were at wait for the end of their claims");
-        }
-        if let Err(error) = self.adopt_failing().await {
-            tracing::warn!(%error, "revocations that failed in earlier runs wait for their time");
-        }
+        self.adopt();
         let mut round = Round::default();
         loop {
+            if self.orphaned.swap(false, Ordering::AcqRel) {
+                self.take_up(&*ends).await;
+            }
             // What is put into the index from here on sounds it anew.
             *self.alarm.lock() = None;
             let wait = match self.pass(&ends, &mut round).await {
@@ -82,6 +88,19 @@ impl Leases {
                 }
             };
             self.rest(clock::after(self.clock.now(), wait)).await;
+        }
+    }
+
+    /// Goes on with what runs of the server were at that are over. What this fails at waits for its time.
+    async fn take_up(&self, ends: &dyn Ends) {
+        if let Err(error) = self.adopt_intents(ends).await {
+            tracing::warn!(%error, "intents of earlier runs wait for their time");
+        }
+        if let Err(error) = self.adopt_claims(ends).await {
+            tracing::warn!(%error, "revocations that earlier runs were at wait for the end of their claims");
+        }
+        if let Err(error) = self.adopt_failing().await {
+            tracing::warn!(%error, "revocations that failed in earlier runs wait for their time");
         }
     }
 
@@ -175,6 +194,7 @@ impl Leases {
             return Ok(());
         }
         self.watch_token(&tx, id, Some(at), Some(later));
+        tx.put(due::token_key(later, id), self.instance.clone().into());
         tx.commit().await?;
         match ends.end_token(id, later).await {
             Ok(()) => Ok(()),
@@ -229,7 +249,9 @@ impl Leases {
         self.unschedule(&tx, &record);
         record.was_pending |= record.state == State::Pending;
         record.state = State::Revoking;
-        record.due = clock::after(self.clock.now(), CLAIM);
+        record.claimed_by.clone_from(&self.instance);
+        // As precise as the index: it tells this claim from later ones.
+        record.due = due::rounded(clock::after(self.clock.now(), CLAIM));
         self.insert(&tx, &record)?;
         tx.commit().await?;
         Ok(Some(record))
@@ -251,7 +273,13 @@ impl Leases {
         if probes && let Some(next) = self.next_failing(record).await? {
             self.hand_on(record, next).await?;
         }
+        let claimed = record.due;
         self.change(&record.id, |record, now| {
+            // A claim that ran out, since the node stood still, is another one's now.
+            if record.due != claimed || record.claimed_by != self.instance {
+                return false;
+            }
+            record.claimed_by.clear();
             // Asked as part of the change: the leash may just be handed to this one.
             let probes = self.failing.lock().get(&record.mount) == Some(&record.id);
             record.due = clock::after(now, if probes { wait.min(PROBE) } else { wait });
@@ -282,7 +310,7 @@ impl Leases {
         self.failing.lock().insert(Arc::clone(&before.mount), next.clone());
         let changed = self.change(&next, |record, now| {
             let soon = clock::after(now, PROBE);
-            let later = record.state == State::Revoking && record.failures > 0 && record.due > soon;
+            let later = record.is_waiting() && record.due > soon;
             if later {
                 record.due = soon;
             }
@@ -319,7 +347,7 @@ impl Leases {
     /// Has a revocation that failed tried again at once.
     async fn hurry(&self, id: &LeaseId) -> Result<(), Error> {
         let hurried = self.change(id, |record, now| {
-            let waits = record.state == State::Revoking && record.failures > 0 && record.due > now;
+            let waits = record.is_waiting() && record.due > now;
             if waits {
                 record.due = now;
             }
@@ -352,7 +380,7 @@ impl Leases {
     }
 
     /// Intents of earlier runs belong to requests that can no longer finish: they are due at once.
-    async fn adopt_intents(&self) -> Result<(), Error> {
+    async fn adopt_intents(&self, ends: &dyn Ends) -> Result<(), Error> {
         let mut after = None;
         loop {
             let scan = Scan { prefix: record::PENDING.to_owned(), after, limit: PAGE, values: false };
@@ -360,7 +388,7 @@ impl Leases {
             for (key, _) in &page.entries {
                 let rest = key.as_str().get(record::PENDING.len()..).unwrap_or_default();
                 let Some((instance, id)) = rest.split_once('/') else { continue };
-                if instance != self.instance {
+                if instance != self.instance && ends.is_gone(instance) {
                     self.abandon(&LeaseId(id.into())).await?;
                 }
             }
@@ -384,7 +412,8 @@ impl Leases {
                     Some((at, _)) if at > due::rounded(last) => return Ok(()),
                     Some((_, Due::Lease(id))) => {
                         self.change(&id, |record, now| {
-                            let claimed = record.state == State::Revoking && record.due > now;
+                            let over = record.claimed_by != self.instance && ends.is_gone(&record.claimed_by);
+                            let claimed = record.state == State::Revoking && record.due > now && over;
                             record.due = if claimed { now } else { record.due };
                             claimed
                         })
@@ -406,7 +435,9 @@ impl Leases {
             return Ok(());
         }
         let tx = Tx::new(Arc::clone(&self.store));
-        if tx.get(&due::token_key(at, id)).await?.is_none() {
+        let Some(claimed_by) = tx.get(&due::token_key(at, id)).await? else { return Ok(()) };
+        let claimed_by = String::from_utf8_lossy(&claimed_by);
+        if claimed_by == self.instance || !ends.is_gone(&claimed_by) {
             return Ok(());
         }
         self.watch_token(&tx, id, Some(at), Some(self.clock.now()));

@@ -23,7 +23,10 @@ mod record;
 
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -54,6 +57,8 @@ pub struct Leases {
     quotas: Quotas,
     failing: Mutex<HashMap<Arc<str>, LeaseId>>,
     waiting: Mutex<HashMap<LeaseId, Vec<oneshot::Sender<Revoked>>>>,
+    /// Whether a run of the server has ended whose work is to be taken up.
+    orphaned: AtomicBool,
 }
 
 /// How a revocation went; the text says why it failed.
@@ -97,7 +102,19 @@ impl Leases {
             alarm: Mutex::default(),
             failing: Mutex::default(),
             waiting: Mutex::default(),
+            orphaned: AtomicBool::new(false),
         })
+    }
+
+    /// The id of this run of the server, random: what it has under way is marked with it.
+    pub fn instance(&self) -> &str {
+        &self.instance
+    }
+
+    /// Has the expirer take up what a run of the server was at that is over, on another node.
+    pub fn adopt(&self) {
+        self.orphaned.store(true, Ordering::Release);
+        self.wake();
     }
 
     /// The lease-count quotas.

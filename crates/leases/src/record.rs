@@ -31,6 +31,9 @@ pub struct Record {
     pub was_pending: bool,
     /// The run of the server that made it.
     pub instance: String,
+    /// The run of the server that is ending it, until `due`; empty if none is.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub claimed_by: String,
     /// When it was granted.
     pub issued: Timestamp,
     /// When it ends; `None` while pending.
@@ -64,6 +67,11 @@ pub enum State {
 }
 
 impl Record {
+    /// Whether its revocation failed and is to be tried again later; not while it is being tried.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.state == State::Revoking && self.failures > 0 && self.claimed_by.is_empty()
+    }
+
     pub(crate) fn new(id: LeaseId, mount: &MountInfo, now: Timestamp, due: Timestamp) -> Self {
         Self {
             id,
@@ -74,6 +82,7 @@ impl Record {
             state: State::Pending,
             was_pending: false,
             instance: String::new(),
+            claimed_by: String::new(),
             issued: now,
             expires: None,
             last_renewal: None,

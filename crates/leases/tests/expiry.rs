@@ -282,6 +282,61 @@ async fn two_servers_over_one_store_revoke_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_living_server_is_at_is_left_to_it_until_it_is_gone() {
+    // A server that started took over whatever the others had under way: it revoked users that requests were being given, and
+    // did again what another was doing.
+    let disk: Arc<dyn Store> = Memory::new();
+    let mut one = World::over(Arc::clone(&disk)).running();
+    one.target.alive.lock().insert(one.leases.instance().to_owned());
+    one.target.hanging.lock().insert("database/".to_owned());
+    let due = one.lease("due", seconds(30)).await;
+    one.pass(seconds(30)).await;
+    assert_eq!(one.target.tries(&due), 1, "a revocation is under way");
+    one.target.hanging.lock().clear();
+    let intent = one.intent(&one.mount, "app", "asked-for").await.unwrap();
+    one.target.users.lock().insert("asked-for".to_owned());
+    let two = World::with(disk, one.time.clone(), Arc::clone(&one.target)).running();
+    two.pass(seconds(10)).await;
+    assert_eq!((one.target.tries(&due), one.target.tries(&intent)), (1, 0));
+    // It is killed, and the other one hears of that.
+    one.stop();
+    one.target.alive.lock().clear();
+    two.leases.adopt();
+    two.settle().await;
+    let mut revoked = two.target.ids();
+    revoked.sort();
+    let mut both = vec![due, intent];
+    both.sort();
+    assert_eq!(revoked, both);
+    two.nothing_left().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_ran_out_is_not_put_off_by_who_had_it() {
+    // A server that stood still in the middle of a revocation came back and put off what another one was at by then.
+    let disk: Arc<dyn Store> = Memory::new();
+    let one = World::over(Arc::clone(&disk)).running();
+    one.target.alive.lock().insert(one.leases.instance().to_owned());
+    one.target.hanging.lock().insert("database/".to_owned());
+    let id = one.lease("user", seconds(30)).await;
+    one.pass(seconds(30)).await;
+    let mut two = World::with(disk, one.time.clone(), Arc::default());
+    two.target.hanging.lock().insert("database/".to_owned());
+    two.target.alive.lock().insert(one.leases.instance().to_owned());
+    two = two.running();
+    tokio::time::advance(seconds(30)).await;
+    // The claim of the first one runs out; the second one claims, and is at work.
+    two.pass(seconds(121)).await;
+    assert_eq!((one.target.tries(&id), two.target.tries(&id)), (1, 1));
+    let claimed = two.lookup(&id).await.unwrap();
+    // The first one goes on, and its own patience is over: this is a failure to it.
+    tokio::time::advance(seconds(31)).await;
+    one.settle().await;
+    let after = two.lookup(&id).await.unwrap();
+    assert_eq!((after.due, after.claimed_by == two.leases.instance()), (claimed.due, true), "left as it was");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_refused_claim_is_tried_again_at_once() {
     // The expirer left a thing alone whose claim met another change, and slept for a minute: the change had woken it
     // while it was still at work on that very thing.

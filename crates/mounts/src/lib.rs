@@ -5,6 +5,7 @@
 //! the path, whatever the number of mounts.
 
 mod entry;
+mod sync;
 mod upgrade;
 
 use std::{
@@ -20,7 +21,7 @@ use arc_swap::ArcSwap;
 use clock::Clock;
 use engine::{Kind, Opening};
 use gate::{Backend, Error, MountClass, MountInfo, Namespace};
-use storage::{Key, Scan, Store, Tx};
+use storage::{Key, Revision, Scan, Store, Tx};
 
 pub use entry::{Config, Entry, UserLockout};
 
@@ -37,7 +38,8 @@ pub struct Mounts {
     limits: Limits,
     namespace: Namespace,
     table: ArcSwap<Table>,
-    changing: tokio::sync::Mutex<()>,
+    /// Held while the table is changed; which change of the stored table is known.
+    changing: tokio::sync::Mutex<Option<Revision>>,
 }
 
 /// The lives of leases where a mount says nothing, from the configuration file.
@@ -150,14 +152,17 @@ impl Mounts {
     ) -> Result<Self, Error> {
         let (table, changing) = (ArcSwap::default(), tokio::sync::Mutex::default());
         let mounts = Self { store, clock, kinds, limits, namespace, table, changing };
-        let mut stored = mounts.stored().await?;
+        let mut stored = loop {
+            match mounts.stored_with(&builtins).await {
+                // Another node makes them at this moment.
+                Err(Error::Conflict) => tokio::task::yield_now().await,
+                stored => break stored?,
+            }
+        };
         let mut table = Table::default();
         for builtin in builtins {
             let at = stored.iter().position(|entry| entry.path == builtin.path);
-            let entry = match at {
-                Some(at) => stored.swap_remove(at),
-                None => mounts.store_builtin(&builtin).await?,
-            };
+            let Some(entry) = at.map(|at| stored.swap_remove(at)) else { continue };
             table.insert(mounts.mounted_builtin(entry, builtin));
         }
         for entry in stored {
@@ -252,7 +257,7 @@ impl Mounts {
 
     /// Mounts something. The commit is its own.
     pub async fn enable(&self, class: MountClass, new: NewMount) -> Result<Arc<Mounted>, Error> {
-        let _one = self.changing.lock().await;
+        let mut known = self.up_to_date().await?;
         let kind_name = match new.kind.as_str() {
             "kv-v1" | "kv-v2" | "generic" => "kv",
             name => name,
@@ -284,7 +289,7 @@ impl Mounts {
             created: self.clock.now(),
         };
         entry.config.check(self.limits)?;
-        self.save(&entry).await?;
+        self.save(&entry, &mut known).await?;
         let mounted = self.mounted(entry).ok_or_else(|| Error::internal("a kind just found is not known"))?;
         self.change(|table| table.insert(Arc::clone(&mounted)));
         Ok(mounted)
@@ -299,29 +304,21 @@ impl Mounts {
         path: &str,
         change: impl FnOnce(&mut Entry) -> Result<(), Error>,
     ) -> Result<Option<Arc<Mounted>>, Error> {
-        let _one = self.changing.lock().await;
+        let mut known = self.up_to_date().await?;
         let mounted = self.exactly(path)?;
         let mut entry = mounted.entry.clone();
         change(&mut entry)?;
         entry.config.check(self.limits)?;
         if self.is_upgrade(&mounted.entry, &entry)? {
             entry.upgrading = true;
-            self.save(&entry).await?;
+            self.save(&entry, &mut known).await?;
             let waiting = self.mounted(entry).ok_or_else(|| Error::internal("a kind just used is not known"))?;
             self.change(|table| table.insert(waiting));
             return Ok(Some(mounted));
         }
-        self.save(&entry).await?;
-        let info = Arc::new(entry.info(kind_text(&mounted.info), self.limits, &self.namespace));
-        let tuned = Arc::new(Mounted {
-            entry,
-            info,
-            backend: Arc::clone(&mounted.backend),
-            prefix: Arc::clone(&mounted.prefix),
-            builtin: mounted.builtin,
-            requests: Arc::clone(&mounted.requests),
-        });
-        self.change(|table| table.insert(Arc::clone(&tuned)));
+        self.save(&entry, &mut known).await?;
+        let tuned = self.tuned(entry, &mounted);
+        self.change(|table| table.insert(tuned));
         Ok(None)
     }
 
@@ -341,7 +338,7 @@ impl Mounts {
 
     /// Moves a mount to another path of the same class.
     pub async fn rename(&self, from: &str, to: &str) -> Result<(), Error> {
-        let _one = self.changing.lock().await;
+        let mut known = self.up_to_date().await?;
         let mounted = self.exactly(from)?;
         if mounted.builtin {
             return Err(Error::invalid(format!("cannot remount \"{from}\"")));
@@ -352,7 +349,7 @@ impl Mounts {
         let from = std::mem::replace(&mut entry.path, to);
         entry.former_paths.retain(|path| *path != entry.path && *path != from);
         entry.former_paths.push(from);
-        self.save(&entry).await?;
+        self.save(&entry, &mut known).await?;
         let moved = self.opened(entry, Arc::clone(&mounted.requests));
         let moved = moved.ok_or_else(|| Error::internal("a kind just used is not known"))?;
         self.change(|table| {
@@ -365,14 +362,14 @@ impl Mounts {
 
     /// Takes a mount out of the routes, durably, and marks it for removal; `None` if nothing is mounted there.
     pub async fn taint(&self, path: &str) -> Result<Option<Arc<Mounted>>, Error> {
-        let _one = self.changing.lock().await;
+        let mut known = self.up_to_date().await?;
         let Ok(mounted) = self.exactly(path) else { return Ok(None) };
         if mounted.builtin {
             return Err(Error::invalid(format!("cannot unmount \"{path}\"")));
         }
         let mut entry = mounted.entry.clone();
         entry.tainted = true;
-        self.save(&entry).await?;
+        self.save(&entry, &mut known).await?;
         let tainted = self.mounted_with(entry, &mounted);
         self.change(|table| {
             table.by_path.remove(&mounted.info.path);
@@ -391,15 +388,13 @@ impl Mounts {
             for (key, _) in &page.entries {
                 tx.delete(key.clone());
             }
-            if !page.more {
-                tx.delete(key(&mounted.entry.uuid));
-            }
             tx.commit().await?;
             if !page.more {
                 break;
             }
         }
-        let _one = self.changing.lock().await;
+        let mut known = self.up_to_date().await?;
+        self.erase(&mounted.entry.uuid, &mut known).await?;
         self.change(|table| drop(table.by_uuid.remove(&mounted.info.uuid)));
         Ok(())
     }
@@ -469,15 +464,24 @@ impl Mounts {
         }
     }
 
-    async fn save(&self, entry: &Entry) -> Result<(), Error> {
-        let tx = Tx::new(Arc::clone(&self.store));
-        tx.put_json(key(&entry.uuid), entry)?;
-        tx.commit().await?;
-        Ok(())
+    /// The stored entries, among them those of the parts of the program, which are made if they are not there.
+    async fn stored_with(&self, builtins: &[Builtin]) -> Result<Vec<Entry>, Error> {
+        let mut known = self.changing.lock().await;
+        // Read first: what is read afterwards is at least that new.
+        *known = self.store.get(&sync::changed()).await?.map(|entry| entry.revision);
+        let mut stored = self.stored().await?;
+        for builtin in builtins {
+            if !stored.iter().any(|entry| entry.path == builtin.path) {
+                let entry = self.entry_of(builtin);
+                self.save(&entry, &mut known).await?;
+                stored.push(entry);
+            }
+        }
+        Ok(stored)
     }
 
-    async fn store_builtin(&self, builtin: &Builtin) -> Result<Entry, Error> {
-        let entry = Entry {
+    fn entry_of(&self, builtin: &Builtin) -> Entry {
+        Entry {
             uuid: crypto::random::uuid(),
             accessor: accessor(builtin.class, builtin.kind),
             path: builtin.path.to_owned(),
@@ -492,9 +496,7 @@ impl Mounts {
             tainted: false,
             upgrading: false,
             created: self.clock.now(),
-        };
-        self.save(&entry).await?;
-        Ok(entry)
+        }
     }
 
     fn mounted_builtin(&self, entry: Entry, builtin: Builtin) -> Arc<Mounted> {
@@ -522,6 +524,19 @@ impl Mounts {
         let backend = kind.open(Opening { mount: Arc::clone(&info), clock, upgrading: entry.upgrading });
         let prefix = format!("mount/{}/", entry.uuid).into();
         Some(Arc::new(Mounted { entry, info, backend, prefix, builtin: false, requests }))
+    }
+
+    /// A mount with other settings, whose engine goes on.
+    fn tuned(&self, entry: Entry, before: &Mounted) -> Arc<Mounted> {
+        let info = Arc::new(entry.info(kind_text(&before.info), self.limits, &self.namespace));
+        Arc::new(Mounted {
+            entry,
+            info,
+            backend: Arc::clone(&before.backend),
+            prefix: Arc::clone(&before.prefix),
+            builtin: before.builtin,
+            requests: Arc::clone(&before.requests),
+        })
     }
 
     fn mounted_with(&self, entry: Entry, before: &Mounted) -> Arc<Mounted> {

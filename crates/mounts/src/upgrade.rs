@@ -20,10 +20,10 @@ impl Mounts {
     /// mount as it was before.
     pub async fn upgrade(&self, uuid: &str) -> Result<(), Error> {
         while self.upgrade_step(uuid).await? {}
-        let _one = self.changing.lock().await;
+        let mut known = self.up_to_date().await?;
         let Some(mounted) = self.to_upgrade(uuid) else { return Ok(()) };
         let entry = Entry { upgrading: false, ..mounted.entry.clone() };
-        self.save(&entry).await?;
+        self.save(&entry, &mut known).await?;
         let upgraded = self.opened(entry, Arc::clone(&mounted.requests));
         let upgraded = upgraded.ok_or_else(|| Error::internal("a kind just used is not known"))?;
         self.change(|table| table.insert(upgraded));

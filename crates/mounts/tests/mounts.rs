@@ -293,3 +293,51 @@ async fn headers_are_let_through_however_they_are_written() {
     assert!(info.lets_in("x-team") && info.lets_in("if-none-match") && !info.lets_in("location"));
     assert!(info.lets_out("location") && info.lets_out("etag") && !info.lets_out("x-team"));
 }
+
+#[tokio::test]
+async fn nodes_take_over_what_each_other_did() {
+    let store: Arc<dyn Store> = Memory::new();
+    let (here, there) = (load(&store, KINDS).await, load(&store, KINDS).await);
+    assert_eq!(here.list(MountClass::Secret).len(), 1, "what is part of the program is there once");
+    let made = here.enable(MountClass::Secret, new("kv", "kv")).await.unwrap();
+    assert!(there.find("kv/a").is_none());
+    there.sync(&made.info.uuid).await.unwrap();
+    let taken_over = there.find("kv/a").unwrap().0;
+    assert_eq!(taken_over.info.uuid, made.info.uuid);
+    // What is tuned keeps its engine, what is moved gets another one.
+    here.tune("kv", |entry| {
+        entry.description = "tuned".to_owned();
+        Ok(())
+    })
+    .await
+    .unwrap();
+    there.sync(&made.info.uuid).await.unwrap();
+    let tuned = there.exactly("kv").unwrap();
+    assert_eq!(tuned.entry.description, "tuned");
+    assert!(Arc::ptr_eq(&tuned.backend, &taken_over.backend));
+    here.rename("kv", "moved").await.unwrap();
+    there.sync_all().await.unwrap();
+    assert!(there.find("kv/a").is_none());
+    assert!(!Arc::ptr_eq(&there.exactly("moved").unwrap().backend, &tuned.backend));
+    // What is being removed is in no route, and in the end is gone.
+    let tainted = here.taint("moved").await.unwrap().unwrap();
+    there.sync(&made.info.uuid).await.unwrap();
+    assert!(there.find("moved/a").is_none() && there.by_uuid(&made.info.uuid).unwrap().entry.tainted);
+    here.remove(&tainted).await.unwrap();
+    there.sync(&made.info.uuid).await.unwrap();
+    assert!(there.by_uuid(&made.info.uuid).is_none());
+}
+
+#[tokio::test]
+async fn a_node_that_does_not_know_of_a_change_yet_overwrites_nothing() {
+    let store: Arc<dyn Store> = Memory::new();
+    let (here, there) = (load(&store, KINDS).await, load(&store, KINDS).await);
+    here.enable(MountClass::Secret, new("kv", "kv")).await.unwrap();
+    let taken = there.enable(MountClass::Secret, new("kv", "database")).await;
+    assert!(matches!(taken.err(), Some(Error::Invalid(_))), "the name is given away");
+    here.taint("kv").await.unwrap().unwrap();
+    let gone = there.tune("kv", |_| Ok(())).await;
+    assert!(matches!(gone.err(), Some(Error::Invalid(_))), "it does not come back by being tuned");
+    let again = load(&store, KINDS).await;
+    assert!(again.find("kv/a").is_none());
+}

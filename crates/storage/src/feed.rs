@@ -9,7 +9,7 @@ use crate::{Change, Changes, Key, Revision};
 /// Hands the changes of a store to its followers, of which none can slow the store down: who lags by more than
 /// [`Feed::CAPACITY`] commits gets [`Change::Lost`].
 #[derive(Debug)]
-pub struct Feed(broadcast::Sender<(Revision, Arc<[Key]>)>);
+pub struct Feed(broadcast::Sender<Change>);
 
 impl Feed {
     /// How many commits a follower may lag behind.
@@ -22,8 +22,13 @@ impl Feed {
 
     /// Tells all followers that the commit `revision` changed `keys`. Must be called in the order of the revisions.
     pub fn announce(&self, revision: Revision, keys: impl Into<Arc<[Key]>>) {
+        self.tell(Change::Keys(revision, keys.into()));
+    }
+
+    /// Tells all followers anything else: that changes were lost, or up to where they were told.
+    pub fn tell(&self, change: Change) {
         // An error only says that nobody listens.
-        let _ = self.0.send((revision, keys.into()));
+        let _ = self.0.send(change);
     }
 
     /// Whether anybody follows: if not, the keys of a commit need not be collected.
@@ -35,7 +40,7 @@ impl Feed {
     pub fn follow(&self) -> Changes {
         let receiver = self.0.subscribe();
         Box::pin(futures::stream::unfold(receiver, async |mut receiver| match receiver.recv().await {
-            Ok((revision, keys)) => Some((Change::Keys(revision, keys), receiver)),
+            Ok(change) => Some((change, receiver)),
             Err(RecvError::Lagged(_)) => Some((Change::Lost, receiver)),
             Err(RecvError::Closed) => None,
         }))

@@ -58,6 +58,14 @@ pub enum Change {
     Keys(Revision, Arc<[Key]>),
     /// Changes were missed: anything may have changed.
     Lost,
+    /// Every commit up to this one that concerns the follower was told, and at `at` the store had no newer one. Told again
+    /// and again by stores that several nodes share; one that only this process writes to has nothing to say here.
+    Current {
+        /// The newest commit.
+        revision: Revision,
+        /// When the store was asked, by the clock of this process that only goes forward.
+        at: std::time::Instant,
+    },
 }
 
 /// The name of an entry. Keys are ordered by their bytes.

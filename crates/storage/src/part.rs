@@ -72,9 +72,9 @@ impl Store for Part {
 
     fn follow(&self) -> Changes {
         let prefix = Arc::clone(&self.prefix);
-        let own = move |change| {
+        let own = move |change: Change| {
             ready(match change {
-                Change::Lost => Some(Change::Lost),
+                Change::Lost | Change::Current { .. } => Some(change),
                 Change::Keys(revision, keys) => {
                     let own = keys.iter().filter_map(|key| key.as_str().strip_prefix(&*prefix).map(Key::new));
                     let own: Vec<Key> = own.collect();

@@ -27,6 +27,8 @@ pub struct Server {
     keys: Vec<String>,
     root_token: String,
     environment: Vec<(String, String)>,
+    /// The stanza of the store, where servers share it.
+    storage: Option<String>,
 }
 
 /// How long a server may take to come up, and effects to show, before a test gives up. It is for machines that are busy with
@@ -41,7 +43,21 @@ impl Server {
 
     /// Like [`Server::start`], with further lines of configuration.
     pub fn start_with(binary: impl AsRef<Path>, config: &str) -> Self {
-        Self::prepared(binary, true, config).initialized()
+        Self::prepared(binary, true, None, config).initialized()
+    }
+
+    /// Like [`Server::start`], over the store that the stanza `storage` names.
+    pub fn start_over(binary: impl AsRef<Path>, storage: &str) -> Self {
+        Self::prepared(binary, true, Some(storage), "").initialized()
+    }
+
+    /// Starts another server over the same store, and unseals it with the same key shares.
+    pub fn join(&self) -> Self {
+        let mut joined = Self::prepared(&self.binary, true, self.storage.as_deref(), "");
+        joined.keys.clone_from(&self.keys);
+        joined.root_token.clone_from(&self.root_token);
+        joined.unseal();
+        joined
     }
 
     fn initialized(self) -> Self {
@@ -57,23 +73,25 @@ impl Server {
 
     /// Like [`Server::start`], but on plain HTTP: for measurements.
     pub fn start_plain(binary: impl AsRef<Path>) -> Self {
-        Self::prepared(binary, false, "").initialized()
+        Self::prepared(binary, false, None, "").initialized()
     }
 
     /// Starts a server that is not initialised yet.
     pub fn sealed(binary: impl AsRef<Path>) -> Self {
-        Self::prepared(binary, true, "")
+        Self::prepared(binary, true, None, "")
     }
 
-    fn prepared(binary: impl AsRef<Path>, tls: bool, more: &str) -> Self {
+    fn prepared(binary: impl AsRef<Path>, tls: bool, storage: Option<&str>, more: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary directory");
         let port = spare_port();
         write_certificates(folder.path());
         let at = folder.path().display();
+        let own = format!("storage \"embedded\" {{ path = \"{at}/data\" }}");
         let config = format!(
-            "storage \"embedded\" {{ path = \"{at}/data\" }}\n\
+            "{}\n\
              listener \"tcp\" {{\n  address = \"127.0.0.1:{port}\"\n  tls_cert_file = \"{at}/cert.pem\"\n  \
              tls_key_file = \"{at}/key.pem\"\n  tls_disable = {}\n}}\nlog_level = \"info\"\n{more}\n",
+            storage.unwrap_or(&own),
             !tls
         );
         std::fs::write(folder.path().join("config.hcl"), config).expect("the configuration is written");
@@ -88,6 +106,7 @@ impl Server {
             keys: Vec::new(),
             root_token: String::new(),
             environment: Vec::new(),
+            storage: storage.map(str::to_owned),
         };
         server.launch();
         server
@@ -136,6 +155,21 @@ impl Server {
             let _ = process.kill();
             let _ = process.wait();
         }
+    }
+
+    /// Stops the process where it stands, as a machine does that is suspended.
+    pub fn pause(&self) {
+        self.signal(rustix::process::Signal::STOP);
+    }
+
+    /// Lets a paused process go on.
+    pub fn resume(&self) {
+        self.signal(rustix::process::Signal::CONT);
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        let pid = self.pid().and_then(|pid| i32::try_from(pid).ok()).and_then(rustix::process::Pid::from_raw);
+        rustix::process::kill_process(pid.expect("it runs"), signal).expect("the process is ours");
     }
 
     /// Waits until the process ended by itself.

@@ -460,27 +460,34 @@ impl Tokens {
         let Some(mut record) = tx.get_json::<Record>(&record::key(id)).await? else {
             return Err(Error::Denied(Refusal::InvalidToken));
         };
-        if record.bound.as_ref().is_some_and(|bound| bound.grace == grace) {
+        let bound = Bound { grace, held_by: self.leases.instance().to_owned() };
+        if record.bound.as_ref() == Some(&bound) {
             return Ok(());
         }
-        record.bound = Some(Bound { grace });
+        tx.put_json(bound_key(id), &bound)?;
+        record.bound = Some(bound);
         tx.put_json(record::key(id), &record)?;
-        tx.put_json(bound_key(id), &Bound { grace })?;
         Ok(())
     }
 
-    /// The tokens that are tied to a liveness stream, with their grace periods, a page at a time.
+    /// The run of the server that the last stream of a tied token was attached to; `None` if it is not tied.
+    pub(crate) async fn held_by(&self, id: &TokenId) -> Result<Option<String>, Error> {
+        let entry = self.store.get(&bound_key(id)).await?;
+        Ok(entry.and_then(|entry| serde_json::from_slice::<Bound>(&entry.value).ok()).map(|bound| bound.held_by))
+    }
+
+    /// The tokens that are tied to a liveness stream, with how, a page at a time.
     pub async fn bound(
         &self,
         after: Option<String>,
         limit: usize,
-    ) -> Result<(Vec<(TokenId, Duration)>, Option<String>), Error> {
+    ) -> Result<(Vec<(TokenId, Bound)>, Option<String>), Error> {
         let page = self.store.scan(&Scan { prefix: BOUND.to_owned(), after, limit, values: true }).await?;
         let next = page.more.then(|| page.entries.last().map(|(key, _)| key.as_str().to_owned())).flatten();
         let bound = page.entries.iter().filter_map(|(key, entry)| {
             let id = TokenId(key.as_str().get(BOUND.len()..)?.into());
             let bound: Bound = serde_json::from_slice(&entry.value).ok()?;
-            Some((id, bound.grace))
+            Some((id, bound))
         });
         Ok((bound.collect(), next))
     }

@@ -2,7 +2,7 @@
 //!
 //! A process ties its token to a stream that it holds open. When no stream has been attached for the grace period, the
 //! token is revoked, and with it all that it leased. The tie is durable: after a restart of the server every tied token
-//! has its grace period to attach again.
+//! has its grace period to attach again. It says which node has the stream, so that each node watches its own.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -11,7 +11,7 @@ use clock::Timestamp;
 use gate::{Error, Frames, TokenId};
 use parking_lot::Mutex;
 
-use crate::Tokens;
+use crate::{Bound, Tokens};
 
 /// The shortest and longest grace periods.
 pub(crate) const SHORTEST: Duration = Duration::from_secs(1);
@@ -83,17 +83,20 @@ impl Liveness {
         self.present.lock().get(id).is_some_and(|presence| presence.streams > 0)
     }
 
-    /// After a start of the server: ends the tied tokens whose holders do not come back within their grace period.
-    /// Tokens that are tied later are not looked at: each is watched from the moment it is tied.
-    pub async fn resume(self: Arc<Self>) -> Result<(), Error> {
+    /// After a start of the server, or the end of another node: ends the tied tokens whose holders do not come back within
+    /// their grace period. Those whose stream was attached last to a run of the server that is not `gone` are not looked at,
+    /// nor tokens that are tied later: each is watched from the moment it is tied.
+    pub async fn resume(self: Arc<Self>, gone: impl Fn(&str) -> bool) -> Result<(), Error> {
         let start = self.tokens.clock().now();
         let mut waiting = self.tied().await?;
-        waiting.sort_by_key(|(_, grace)| *grace);
-        for (id, grace) in waiting {
-            self.tokens.clock().sleep_until(clock::after(start, grace)).await;
-            // One that came back and went again is watched like any other.
+        waiting.retain(|(_, bound)| bound.held_by != self.tokens.leases().instance() && gone(&bound.held_by));
+        waiting.sort_by_key(|(_, bound)| bound.grace);
+        for (id, bound) in waiting {
+            self.tokens.clock().sleep_until(clock::after(start, bound.grace)).await;
+            // One that came back and went again is watched like any other, here or on another node.
             let known = self.present.lock().contains_key(&id);
-            if !known {
+            let elsewhere = self.tokens.held_by(&id).await.is_ok_and(|by| by.is_some_and(|by| by != bound.held_by));
+            if !known && !elsewhere {
                 self.give_up(&id).await;
             }
         }
@@ -101,7 +104,7 @@ impl Liveness {
     }
 
     /// The tokens that are tied now, with their grace periods.
-    async fn tied(&self) -> Result<Vec<(TokenId, Duration)>, Error> {
+    async fn tied(&self) -> Result<Vec<(TokenId, Bound)>, Error> {
         let (mut tied, mut after) = (Vec::new(), None);
         loop {
             match self.tokens.bound(after.clone(), 256).await {
@@ -149,6 +152,11 @@ impl Liveness {
         runtime.spawn(async move {
             liveness.tokens.clock().sleep(grace).await;
             if !liveness.forget(&id, generation) {
+                return;
+            }
+            let own = liveness.tokens.leases().instance();
+            if liveness.tokens.held_by(&id).await.is_ok_and(|held_by| held_by.is_some_and(|by| by != own)) {
+                // The holder came back to another node.
                 return;
             }
             liveness.give_up(&id).await;

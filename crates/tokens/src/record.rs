@@ -116,6 +116,9 @@ impl std::fmt::Debug for Renewal {
 pub struct Bound {
     /// How long the token lives on without an attached stream.
     pub grace: Duration,
+    /// The run of the server that its stream was attached to last.
+    #[serde(default)]
+    pub held_by: String,
 }
 
 impl Record {

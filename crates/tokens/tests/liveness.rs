@@ -89,8 +89,9 @@ async fn after_a_restart_the_holders_have_their_grace_period_to_come_back() {
     let (disk, time) = (Arc::clone(&world.disk), world.time.clone());
     drop(world);
     let world = World::over(disk, time).await;
-    let resumed = tokio::spawn(Arc::clone(&world.liveness).resume());
+    let resumed = tokio::spawn(Arc::clone(&world.liveness).resume(|_| true));
     world.pass(seconds(9)).await;
+    bind(&world, &back, 10).await;
     let stream = world.liveness.attach(back.id.clone(), seconds(10));
     assert!(world.alive(&gone).await);
     world.pass(seconds(1)).await;
@@ -111,7 +112,7 @@ async fn a_token_that_is_tied_after_a_restart_is_left_alone_by_it() {
     let (disk, time) = (Arc::clone(&world.disk), world.time.clone());
     drop(world);
     let world = World::over(disk, time).await;
-    let _resumed = tokio::spawn(Arc::clone(&world.liveness).resume());
+    let _resumed = tokio::spawn(Arc::clone(&world.liveness).resume(|_| true));
     world.pass(seconds(100)).await;
     let new = world.plain(3600).await;
     bind(&world, &new, 5).await;
@@ -131,7 +132,7 @@ async fn a_store_that_fails_for_a_while_does_not_spare_the_token() {
     drop(world);
     let world = World::over(Arc::clone(&store) as Arc<dyn Store>, time).await;
     store.fail_reads(true);
-    let resumed = tokio::spawn(Arc::clone(&world.liveness).resume());
+    let resumed = tokio::spawn(Arc::clone(&world.liveness).resume(|_| true));
     world.pass(seconds(5)).await;
     store.fail_reads(false);
     world.pass(seconds(1)).await;

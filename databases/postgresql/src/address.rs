@@ -6,13 +6,12 @@
 use std::time::Duration;
 
 use engine_database::target::{ConnectionConfig, Error};
+use postgres_tls::{Connector, Invalid, Mode, Trust};
 use secret::{SecretString, Zeroizing};
 use tokio_postgres::{
     Config,
     config::{Host, TargetSessionAttrs},
 };
-
-use crate::tls::{Connector, Mode};
 
 /// A server, the administrator's login, and how to encrypt.
 pub(crate) struct Address {
@@ -57,7 +56,14 @@ impl Address {
             None => Mode::Require,
         };
         prepare(&mut driver, mode);
-        let connector = Connector::new(mode, config)?;
+        let trust = Trust {
+            ca: &config.tls_ca,
+            certificate: &config.tls_certificate,
+            key: &config.tls_key,
+            server_name: &config.tls_server_name,
+            names: ["tls_ca", "tls_certificate", "tls_key"],
+        };
+        let connector = Connector::new(mode, &trust).map_err(|Invalid(text)| Error::Invalid(text))?;
         Ok(Self { config: driver, mode, connector, username, password: SecretString::new(password.to_string()) })
     }
 
@@ -139,7 +145,7 @@ impl Parameters {
         for part in tail.split(separator) {
             let (name, value) = part.split_once('=').unwrap_or((part, ""));
             match name.trim() {
-                "sslmode" => mode = Some(Mode::parse(value.trim().trim_matches('\''))?),
+                "sslmode" => mode = Some(sslmode(value)?),
                 "sslrootcert" | "sslcert" | "sslkey" => {
                     return Err(invalid(
                         "sslrootcert, sslcert and sslkey name files: use tls_ca, tls_certificate and tls_key",
@@ -152,6 +158,10 @@ impl Parameters {
         let text = if head.is_empty() || kept.is_empty() { format!("{head}{kept}") } else { format!("{head}?{kept}") };
         Ok((text, mode))
     }
+}
+
+fn sslmode(value: &str) -> Result<Mode, Error> {
+    Mode::parse(value.trim().trim_matches('\'')).map_err(|Invalid(text)| invalid(&text))
 }
 
 /// Sets what a server needs that runs unattended, where the URL does not say otherwise.

@@ -10,7 +10,6 @@ mod pool;
 mod removal;
 mod scram;
 mod session;
-mod tls;
 mod users;
 
 use std::sync::Arc;

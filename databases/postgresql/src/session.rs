@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use engine_database::target::Error;
+use postgres_tls::Connector;
 use tokio_postgres::{Client, Config, SimpleQueryMessage};
 
-use crate::{error::Failure, tls::Connector};
+use crate::error::Failure;
 
 /// A connection that is ready for statements.
 pub(crate) struct Session {

@@ -18,7 +18,11 @@ const ONLY: &[(&str, &[&str], &str)] = &[
     ("http-body-util", &["crates/http"], "only `http` knows HTTP requests"),
     ("libc", &["crates/agent"], "only `agent` needs what has no safe form"),
     ("rusqlite", &["crates/audit", "stores/embedded"], "only the embedded store and the journal's index are SQLite"),
-    ("tokio-postgres", &["databases/postgresql"], "only the member of the family names its target's library"),
+    (
+        "tokio-postgres",
+        &["crates/postgres-tls", "databases/postgresql", "stores/postgresql"],
+        "only the members of their families name PostgreSQL's library",
+    ),
 ];
 
 /// Every crate has a row in the map, and each row stands below those of all crates it depends on.

@@ -7,13 +7,14 @@ use strongroom_http::{Address, ListenerConfig};
 
 mod initialize;
 mod listener;
+mod postgresql;
 mod section;
 #[cfg(test)]
 mod tests;
 mod user_lockout;
 
-pub(crate) use self::listener::resolve;
 use self::section::Section;
+pub(crate) use self::{listener::resolve, postgresql::Postgresql};
 
 /// What a configuration says.
 #[derive(Clone, Debug)]
@@ -35,10 +36,11 @@ pub(crate) struct Config {
 }
 
 /// Where data is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) enum Storage {
     Embedded { path: PathBuf },
     Memory,
+    Postgresql(Postgresql),
 }
 
 /// The version of Vault whose features clients may expect, unless the configuration says otherwise.
@@ -234,6 +236,9 @@ fn storage(top: &mut Section, warnings: &mut Vec<String>) -> Result<Storage, Str
     if kind.name == "inmem" {
         warnings.extend(body.unknown());
         return Ok(Storage::Memory);
+    }
+    if kind.name == "postgresql" {
+        return postgresql::postgresql(body, warnings).map(Storage::Postgresql);
     }
     let path = body.text("path")?.ok_or_else(|| body.says("path is missing: name a directory"))?;
     if body.label != kind.name {

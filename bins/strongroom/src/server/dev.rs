@@ -33,7 +33,7 @@ pub(super) async fn serve(mut args: ServerArgs) -> Result<(), String> {
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    let (store, counters) = open(&config.storage)?;
+    let (store, counters) = open(&config.storage).await?;
     let core = core(store, counters, &config, log.tap()).await?;
     let started = core.start_dev(secret(root_token)).await.map_err(|error| error.to_string())?;
     let mut listener = ListenerConfig::new(address);

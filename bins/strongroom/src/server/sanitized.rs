@@ -12,6 +12,7 @@ pub(super) fn of(config: &Config) -> Value {
     let kind = match &config.storage {
         Storage::Embedded { .. } => "embedded",
         Storage::Memory => "inmem",
+        Storage::Postgresql(_) => "postgresql",
     };
     json!({
         "api_addr": config.api_addr.as_deref().unwrap_or_default(),

@@ -22,6 +22,6 @@ mod spaces;
 
 pub(crate) use name::check as check_name;
 pub(crate) use place::{Found, Placed, check_open};
-pub(crate) use record::{Change, Stored};
+pub(crate) use record::{BELOW, Change, Stored};
 pub(crate) use space::Space;
 pub(crate) use spaces::{Makings, Spaces};

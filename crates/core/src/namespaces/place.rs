@@ -38,6 +38,11 @@ impl Running {
     /// many namespaces there are.
     pub(crate) async fn place(&self, request: Arc<Request>) -> Placed {
         let root = self.spaces.root();
+        if self.following.is_shared()
+            && let Err(error) = Box::pin(self.check_fresh(&request)).await
+        {
+            return Placed { space: Arc::clone(root), request, found: Err(error) };
+        }
         if request.namespace.is_root()
             && let Some(found) = Found::of(root, request.path.as_str())
         {

@@ -241,11 +241,12 @@ impl Spaces {
             return Ok(there);
         }
         let taken = format!("{name}/");
+        let tx = parent.tx();
+        parent.mounts.hold(&tx).await?;
         if parent.mounts.is_taken(&taken) {
             return Err(Error::invalid(format!("path: something is mounted at or below {taken} already")));
         }
         let path = format!("{}{taken}", parent.namespace.path());
-        let tx = parent.tx();
         let id = self.free_id(&tx).await?;
         let mut stored = Stored {
             namespace: Namespace::known(&id, &path),
@@ -320,6 +321,27 @@ impl Spaces {
         let mut loaded = self.loaded.write();
         loaded.by_id.remove(id);
         loaded.by_path.remove(path);
+        Ok(())
+    }
+
+    /// Takes over what other nodes did to the namespaces in memory.
+    pub(crate) async fn sync(&self) -> Result<(), Error> {
+        let _one = self.loading.lock().await;
+        for space in self.all() {
+            let (Some(parent), Some(held)) = (&space.parent, &space.stored) else { continue };
+            let path = space.namespace.path();
+            let entry = parent.store.get(&record::key(last_name(path))).await?;
+            let stored: Option<Stored> = entry.and_then(|entry| serde_json::from_slice(&entry.value).ok());
+            match stored.filter(|stored| stored.namespace.suffix() == space.namespace.suffix()) {
+                Some(stored) => held.store(Arc::new(stored)),
+                None => {
+                    space.mounts.close().await;
+                    let mut loaded = self.loaded.write();
+                    loaded.by_id.remove(space.namespace.suffix());
+                    loaded.by_path.remove(path);
+                }
+            }
+        }
         Ok(())
     }
 

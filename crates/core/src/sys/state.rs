@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Value, json, value::to_raw_value};
 
 use super::{Cx, Routes, System, Verb, mounts::flat, running};
-use crate::{cluster, host};
+use crate::{cluster, host, nodes::Node};
 
 pub(super) fn routes(routes: Routes<System>) -> Routes<System> {
     let routes = routes
@@ -40,9 +40,30 @@ async fn no_pprof(_: Cx<System>, _: String) -> Result<Done, Error> {
     Err(Error::NoRoute("profiles are not supported: see sys/metrics, sys/host-info and sys/in-flight-req".to_owned()))
 }
 
-/// One node, which serves.
+/// The nodes, each of which serves. One that has given no sign of life for a while is not active.
 async fn nodes(cx: Cx<System>, (): ()) -> Result<Answer, Error> {
     let running = running(&cx)?;
+    let shown = |(node, alive): (Node, bool)| {
+        json!({
+            "hostname": node.hostname,
+            "node_id": node.name,
+            "api_address": node.api_address,
+            "cluster_address": node.api_address,
+            "active_node": alive,
+            "active_time": node.active_since.to_string(),
+            "last_echo": node.last_echo.to_string(),
+            "echo_duration_ms": 0,
+            "clock_skew_ms": 0,
+            "replication_primary_canary_age_ms": 0,
+            "version": running.settings.compatibility,
+            "upgrade_version": running.settings.compatibility,
+            "strongroom_version": node.version,
+        })
+    };
+    if running.following.is_shared() {
+        let nodes: Vec<_> = running.nodes.list().into_iter().map(shown).collect();
+        return flat(json!({ "nodes": nodes }));
+    }
     let node = json!({
         "hostname": host::name(),
         "api_address": "",

@@ -65,6 +65,7 @@ impl Server {
             cluster_name: "test".to_owned(),
             address: "https://127.0.0.1:8200".to_owned(),
             storage_type: "inmem",
+            sharing: None,
             allow_audit_log_prefixing: false,
             journal_directory: None,
             storage_counters: None,

@@ -81,6 +81,8 @@ pub struct Target {
     pub gone: Mutex<HashSet<String>>,
     pub tokens: Mutex<Vec<TokenId>>,
     pub tokens_fail: Mutex<bool>,
+    /// Runs of the server that go on.
+    pub alive: Mutex<HashSet<String>>,
 }
 
 impl Target {
@@ -125,6 +127,10 @@ impl Ends for Target {
             self.tokens.lock().push(token.clone());
             Ok(())
         })
+    }
+
+    fn is_gone(&self, instance: &str) -> bool {
+        !self.alive.lock().contains(instance)
     }
 
     fn is_over<'a>(&'a self, token: &'a TokenId) -> BoxFuture<'a, Result<bool, Error>> {

@@ -370,9 +370,12 @@ fn keys(page: &Page) -> Vec<&str> {
 
 /// The next change, or `None` where some were lost.
 async fn change(changes: &mut Changes) -> Option<(Revision, Vec<Key>)> {
-    let next = tokio::time::timeout(Duration::from_secs(30), changes.next()).await;
-    match next.expect("a change within 30 seconds").expect("an endless stream") {
-        Change::Keys(revision, keys) => Some((revision, keys.to_vec())),
-        Change::Lost => None,
+    loop {
+        let next = tokio::time::timeout(Duration::from_secs(30), changes.next()).await;
+        match next.expect("a change within 30 seconds").expect("an endless stream") {
+            Change::Keys(revision, keys) => return Some((revision, keys.to_vec())),
+            Change::Lost => return None,
+            Change::Current { .. } => {}
+        }
     }
 }

@@ -190,6 +190,7 @@ async fn core(store: &Arc<dyn Store>, clock: Clock) -> Arc<Core> {
         version: "0.1.0",
         cluster_name: "test".to_owned(),
         storage_type: "inmem",
+        sharing: None,
         allow_audit_log_prefixing: false,
         journal_directory: None,
         address: String::new(),

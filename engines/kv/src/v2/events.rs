@@ -69,7 +69,9 @@ pub(crate) async fn read(cx: Cx<Kv2>, folder: FolderPath, wish: Wish) -> Result<
     let seat = Seat::take(&cx.engine().listeners)?;
     let store = cx.services().store();
     // From here on nothing is missed; what comes before is looked up.
-    let changes = store.follow();
+    // Up to where changes were told does not matter here, and would keep putting off the beats.
+    let changes = store.follow().filter(|change| futures::future::ready(!matches!(change, Change::Current { .. })));
+    let changes: Changes = Box::pin(changes);
     let newest = store.commit(Batch::default()).await?;
     let mut listener = Listener {
         watch,
@@ -167,7 +169,7 @@ impl Listener {
         tokio::select! {
             change = self.changes.next() => match change {
                 Some(Change::Keys(revision, keys)) if revision > self.last => self.tell_all(revision, &keys).await,
-                Some(Change::Keys(..)) => Ok(()),
+                Some(Change::Keys(..) | Change::Current { .. }) => Ok(()),
                 Some(Change::Lost) => {
                     self.behind = true;
                     Ok(())

@@ -175,6 +175,7 @@ impl Telling {
             match change {
                 Some(Change::Keys(revision, keys)) => heard.extend(paths(&keys, base.as_str(), revision)),
                 Some(Change::Lost) => lost = true,
+                Some(Change::Current { .. }) => {}
                 None => return Err(Error::Sealed),
             }
         }

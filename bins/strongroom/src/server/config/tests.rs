@@ -268,7 +268,8 @@ fn later_files_win_and_listeners_add_up() {
     assert_eq!(config.listeners.len(), 3);
     assert_eq!(config.listeners[2].address.to_string(), "[::]:8400");
     assert_eq!(config.max_lease_ttl, Some(Duration::from_secs(3600)));
-    assert_eq!((config.storage, config.log_level.as_str()), (Storage::Memory, "warn"));
+    assert!(matches!(config.storage, Storage::Memory));
+    assert_eq!(config.log_level, "warn");
     assert_eq!(Config::log_level(&[folder.path().to_owned()]).unwrap().as_deref(), Some("warn"));
     let empty = tempfile::tempdir().unwrap();
     assert!(Config::read(&[empty.path().to_owned()]).unwrap_err().contains("no *.hcl"));
@@ -280,7 +281,8 @@ fn a_dev_server_takes_the_rest_of_a_configuration() {
     let path = folder.path().join("dev.hcl");
     std::fs::write(&path, "storage \"raft\" { path = \"/x\" }\nui = true\ndefault_lease_ttl = \"1m\"").unwrap();
     let (config, warnings) = Config::read_dev(&[path]).unwrap();
-    assert_eq!((config.storage, config.default_lease_ttl), (Storage::Memory, Some(Duration::from_secs(60))));
+    assert!(matches!(config.storage, Storage::Memory));
+    assert_eq!(config.default_lease_ttl, Some(Duration::from_secs(60)));
     assert!(config.listeners.is_empty() && warnings[0].contains("dev.hcl:1: storage"), "{warnings:?}");
 }
 
@@ -403,5 +405,49 @@ fn first_requests_that_cannot_be_made_are_told_with_their_place() {
         let config = format!("storage \"inmem\" {{}}\nlistener \"tcp\" {{ tls_disable = true }}\n{block}");
         let error = read(&config).unwrap_err();
         assert!(error.contains(text) && error.contains(":3") && !error.contains("hidden"), "{block}: {error}");
+    }
+}
+
+fn postgresql(body: &str) -> Result<(Postgresql, Vec<String>), String> {
+    let listener = "listener \"tcp\" { tls_disable = true }";
+    let (config, warnings) = read(&format!("storage \"postgresql\" {{\n{body}\n}}\n{listener}"))?;
+    match config.storage {
+        Storage::Postgresql(found) => Ok((found, warnings)),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_store_in_postgresql_is_told_in_the_names_of_vault() {
+    let (found, warnings) = postgresql(
+        r#"connection_url = "postgres://vault:hunter2@db/secrets"
+           table = "vault.kv"
+           max_parallel = "128"
+           ha_enabled = "true"
+           ha_table = "vault_ha_locks"
+           max_idle_connections = 4
+           max_staleness = "3s"
+           node_id = "a""#,
+    )
+    .unwrap();
+    assert!(warnings.is_empty(), "{warnings:?}");
+    assert_eq!((found.table.as_str(), found.max_parallel, found.node_id.as_deref()), ("vault.kv", 128, Some("a")));
+    assert_eq!(found.max_staleness, Duration::from_secs(3));
+    assert!(!format!("{found:?}").contains("hunter2"));
+    let (found, _) = postgresql("").unwrap();
+    assert_eq!((found.table.as_str(), found.max_parallel, found.max_staleness.as_secs()), ("strongroom", 8, 1));
+    assert!(found.connection_url.is_none());
+    let (_, warnings) = postgresql("ha_enabled = false\nfrobnicate = 1").unwrap();
+    assert!(warnings.iter().any(|text| text.contains("ha_enabled")) && warnings.len() == 2, "{warnings:?}");
+    for (body, word) in [
+        ("max_parallel = 2", "3 to 1000"),
+        ("max_parallel = \"many\"", "whole number"),
+        ("max_staleness = 0", "1 to 60 seconds"),
+        ("max_staleness = \"2h\"", "1 to 60 seconds"),
+        ("node_id = \"a/b\"", "node_id"),
+        ("connection_url = 5", "text in quotes"),
+    ] {
+        let error = postgresql(body).unwrap_err();
+        assert!(error.contains("config.hcl:") && error.contains(word), "{body}: {error}");
     }
 }

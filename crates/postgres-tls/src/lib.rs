@@ -1,8 +1,8 @@
-//! Encryption to the database: whom to trust, and which name a certificate must have.
+//! Encryption to PostgreSQL servers: whom to trust, and which name a certificate must have. For PostgreSQL as a target
+//! and as a store.
 
 use std::sync::Arc;
 
-use engine_database::target::{ConnectionConfig, Error};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::{
@@ -12,12 +12,13 @@ use rustls::{
     crypto::CryptoProvider,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject as _};
+use secret::SecretString;
 use tokio_postgres::{Socket, tls::MakeTlsConnect};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// How sure to be of the server, in the words of PostgreSQL's `sslmode`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mode {
+pub enum Mode {
     /// No encryption.
     Disable,
     /// Encryption if the server offers it.
@@ -31,20 +32,20 @@ pub(crate) enum Mode {
 }
 
 impl Mode {
-    pub(crate) fn parse(text: &str) -> Result<Self, Error> {
+    /// The mode that `sslmode` names.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
         match text {
             "disable" => Ok(Self::Disable),
             "allow" | "prefer" => Ok(Self::Prefer),
             "require" => Ok(Self::Require),
             "verify-ca" => Ok(Self::VerifyCa),
             "verify-full" => Ok(Self::VerifyFull),
-            _ => Err(Error::Invalid(
-                "connection_url: sslmode must be disable, prefer, require, verify-ca or verify-full".to_owned(),
-            )),
+            _ => Err(Invalid("sslmode must be disable, prefer, require, verify-ca or verify-full".to_owned())),
         }
     }
 
-    pub(crate) fn as_str(self) -> &'static str {
+    /// Its name as `sslmode`.
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Disable => "disable",
             Self::Prefer => "prefer",
@@ -54,7 +55,8 @@ impl Mode {
         }
     }
 
-    pub(crate) fn driver(self) -> tokio_postgres::config::SslMode {
+    /// What the driver is told.
+    pub fn driver(self) -> tokio_postgres::config::SslMode {
         match self {
             Self::Disable => tokio_postgres::config::SslMode::Disable,
             Self::Prefer => tokio_postgres::config::SslMode::Prefer,
@@ -63,28 +65,50 @@ impl Mode {
     }
 }
 
+/// Whom to trust, and who we are.
+#[derive(Clone, Copy, Debug)]
+pub struct Trust<'a> {
+    /// Certificates of authorities, PEM; empty for those that the machine trusts.
+    pub ca: &'a str,
+    /// Our own certificate, PEM; empty for none.
+    pub certificate: &'a str,
+    /// Its private key, PEM.
+    pub key: &'a SecretString,
+    /// The name that the server's certificate must have; empty for that of the host.
+    pub server_name: &'a str,
+    /// How errors call the fields before: of the authorities, the certificate, the key.
+    pub names: [&'a str; 3],
+}
+
+/// What is wrong with a setting; the text begins with its name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Invalid(pub String);
+
 /// Makes encrypted connections.
 #[derive(Clone)]
-pub(crate) struct Connector {
+pub struct Connector {
     inner: MakeRustlsConnect,
     server_name: Option<String>,
 }
 
 impl Connector {
-    pub(crate) fn new(mode: Mode, config: &ConnectionConfig) -> Result<Self, Error> {
+    /// Connections of this mode. An error names the field of `config` that is wrong.
+    pub fn new(mode: Mode, config: &Trust<'_>) -> Result<Self, Invalid> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
-            .map_err(|error| Error::Invalid(format!("TLS: {error}")))?
+            .map_err(|error| Invalid(format!("TLS: {error}")))?
             .dangerous()
             .with_custom_certificate_verifier(verifier(mode, config, provider)?);
         let client = match identity(config)? {
-            Some((chain, key)) => builder
-                .with_client_auth_cert(chain, key)
-                .map_err(|_| Error::Invalid("tls_certificate, tls_key: they do not belong together".to_owned()))?,
+            Some((chain, key)) => builder.with_client_auth_cert(chain, key).map_err(|_| {
+                let [_, certificate, key] = config.names;
+                Invalid(format!("{certificate}, {key}: they do not belong together"))
+            })?,
             None => builder.with_no_client_auth(),
         };
-        let server_name = (!config.tls_server_name.is_empty()).then(|| config.tls_server_name.clone());
+        let server_name = (!config.server_name.is_empty()).then(|| config.server_name.to_owned());
         Ok(Self { inner: MakeRustlsConnect::new(client), server_name })
     }
 }
@@ -102,52 +126,60 @@ impl MakeTlsConnect<Socket> for Connector {
 
 fn verifier(
     mode: Mode,
-    config: &ConnectionConfig,
+    config: &Trust<'_>,
     provider: Arc<CryptoProvider>,
-) -> Result<Arc<dyn ServerCertVerifier>, Error> {
-    let checked = matches!(mode, Mode::VerifyCa | Mode::VerifyFull) || !config.tls_ca.is_empty();
+) -> Result<Arc<dyn ServerCertVerifier>, Invalid> {
+    let checked = matches!(mode, Mode::VerifyCa | Mode::VerifyFull) || !config.ca.is_empty();
     if !checked {
         return Ok(Arc::new(Verifier { trusted: None, provider, any_name: true }));
     }
-    let trusted = WebPkiServerVerifier::builder_with_provider(Arc::new(roots(&config.tls_ca)?), Arc::clone(&provider))
+    let trusted = WebPkiServerVerifier::builder_with_provider(Arc::new(roots(config)?), Arc::clone(&provider))
         .build()
-        .map_err(|_| Error::Invalid("tls_ca: holds no certificate authority".to_owned()))?;
+        .map_err(|_| no_authority(config))?;
     Ok(Arc::new(Verifier { trusted: Some(trusted), provider, any_name: mode != Mode::VerifyFull }))
 }
 
-fn roots(pem: &str) -> Result<RootCertStore, Error> {
+fn roots(config: &Trust<'_>) -> Result<RootCertStore, Invalid> {
     let mut roots = RootCertStore::empty();
-    if pem.is_empty() {
+    if config.ca.is_empty() {
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     } else {
-        for certificate in certificates("tls_ca", pem)? {
-            roots.add(certificate).map_err(|_| Error::Invalid("tls_ca: holds no certificate authority".to_owned()))?;
+        for certificate in certificates(config.names[0], config.ca)? {
+            roots.add(certificate).map_err(|_| no_authority(config))?;
         }
     }
     match roots.is_empty() {
-        true => Err(Error::Invalid("tls_ca: this machine trusts no authorities, so one must be given".to_owned())),
+        true => {
+            let field = config.names[0];
+            Err(Invalid(format!("{field}: this machine trusts no authorities, so one must be given")))
+        }
         false => Ok(roots),
     }
 }
 
-fn certificates(field: &str, pem: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let wrong = || Error::Invalid(format!("{field}: must be certificates in PEM form"));
+fn no_authority(config: &Trust<'_>) -> Invalid {
+    Invalid(format!("{}: holds no certificate authority", config.names[0]))
+}
+
+fn certificates(field: &str, pem: &str) -> Result<Vec<CertificateDer<'static>>, Invalid> {
+    let wrong = || Invalid(format!("{field}: must be certificates in PEM form"));
     let found = CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<Vec<_>, _>>().map_err(|_| wrong())?;
     if found.is_empty() { Err(wrong()) } else { Ok(found) }
 }
 
 type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
-fn identity(config: &ConnectionConfig) -> Result<Option<Identity>, Error> {
-    match (config.tls_certificate.is_empty(), config.tls_key.is_empty()) {
+fn identity(config: &Trust<'_>) -> Result<Option<Identity>, Invalid> {
+    let [_, certificate, key] = config.names;
+    match (config.certificate.is_empty(), config.key.is_empty()) {
         (true, true) => return Ok(None),
         (false, false) => {}
-        _ => return Err(Error::Invalid("tls_certificate, tls_key: give both or none".to_owned())),
+        _ => return Err(Invalid(format!("{certificate}, {key}: give both or none"))),
     }
     // EXPOSE: the key goes into the TLS library, which logs in with it.
-    let key = PrivateKeyDer::from_pem_slice(config.tls_key.expose().as_bytes())
-        .map_err(|_| Error::Invalid("tls_key: must be a private key in PEM form".to_owned()))?;
-    Ok(Some((certificates("tls_certificate", &config.tls_certificate)?, key)))
+    let parsed = PrivateKeyDer::from_pem_slice(config.key.expose().as_bytes())
+        .map_err(|_| Invalid(format!("{key}: must be a private key in PEM form")))?;
+    Ok(Some((certificates(certificate, config.certificate)?, parsed)))
 }
 
 /// Checks as much of a certificate as the mode asks for. The signature of the handshake is always checked.
