@@ -5,6 +5,7 @@
 //! the path, whatever the number of mounts.
 
 mod entry;
+mod transfer;
 mod upgrade;
 
 use std::{
@@ -22,7 +23,7 @@ use engine::{Kind, Opening};
 use gate::{Backend, Error, MountClass, MountInfo, Namespace};
 use storage::{Key, Scan, Store, Tx};
 
-pub use entry::{Config, Entry, UserLockout};
+pub use entry::{Config, Entry, Moving, UserLockout};
 
 /// The life of leases where the mount says nothing: 32 days.
 pub const DEFAULT_TTL: Duration = Duration::from_secs(2_764_800);
@@ -268,6 +269,7 @@ impl Mounts {
             seal_wrap: new.seal_wrap,
             tainted: false,
             upgrading: false,
+            moving: None,
             created: self.clock.now(),
         };
         entry.config.check(self.limits)?;
@@ -359,13 +361,18 @@ impl Mounts {
         }
         let mut entry = mounted.entry.clone();
         entry.tainted = true;
+        self.leave(entry, &mounted).await.map(Some)
+    }
+
+    /// Takes a mount out of the routes; it stays known by its id.
+    async fn leave(&self, entry: Entry, mounted: &Mounted) -> Result<Arc<Mounted>, Error> {
         self.save(&entry).await?;
-        let tainted = self.mounted_with(entry, &mounted);
+        let tainted = self.mounted_with(entry, mounted);
         self.change(|table| {
             table.by_path.remove(&mounted.info.path);
             table.by_uuid.insert(Arc::clone(&tainted.info.uuid), Arc::clone(&tainted));
         });
-        Ok(Some(tainted))
+        Ok(tainted)
     }
 
     /// Deletes what a tainted mount stored, and then the mount itself. Can be called again after an interruption.
@@ -478,6 +485,7 @@ impl Mounts {
             seal_wrap: false,
             tainted: false,
             upgrading: false,
+            moving: None,
             created: self.clock.now(),
         };
         self.save(&entry).await?;
