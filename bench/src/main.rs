@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! cargo run --release -p strongroom-bench            all of them
-//! cargo run --release -p strongroom-bench -- reads   one: reads, writes, credentials, idle, leases
+//! cargo run --release -p strongroom-bench -- reads   one: reads, writes, credentials, idle, leases, namespaces
 //! ```
 //! The release binary of the server must have been built.
 
@@ -12,6 +12,7 @@ mod credentials;
 mod idle;
 mod leases;
 mod load;
+mod namespaces;
 mod process;
 mod reads;
 mod writes;
@@ -29,6 +30,7 @@ const BENCHES: &[Bench] = &[
     ("credentials", "database credentials, against raw CREATE ROLE on the same PostgreSQL", credentials::run),
     ("idle", "resident memory when idle, and start to first answer", idle::run),
     ("leases", "start and unseal with no and with 100,000 leases", leases::run),
+    ("namespaces", "start, unseal and idle memory with one and with 1,000 namespaces", namespaces::run),
 ];
 
 fn main() -> Result<()> {

@@ -517,6 +517,20 @@ fn a_webhook_is_told_by_the_running_server() {
     };
     put(&root, "k/data/app/a", json!({ "password": "hunter2" }));
     assert_eq!(call()["events"][0]["path"], "app/a");
+    // On the command line.
+    let key = server.folder().join("hook.key");
+    std::fs::write(&key, "another-0123456789abcdef\n").unwrap();
+    let secret = format!("-secret=@{}", key.display());
+    let (good, text) = cli(&server, &["kv", "webhook", "put", "-mount=k", &format!("-url={url}"), &secret, "cd"]);
+    assert!(good && text.contains("Data written to: k/webhooks/cd"), "{text}");
+    let (good, text) = cli(&server, &["kv", "webhook", "list", "-mount=k", "-format=json"]);
+    assert!(good && serde_json::from_str::<Value>(&text).unwrap() == json!(["cd", "ci"]), "{text}");
+    let (good, text) = cli(&server, &["kv", "webhook", "get", "-mount=k", "cd"]);
+    assert!(good && text.contains(&url) && !text.contains("another-"), "{text}");
+    let (good, _) = cli(&server, &["kv", "webhook", "put", "-mount=k", "-secret=0123456789abcdef", "cd"]);
+    assert!(!good, "a secret on the command line is refused");
+    assert!(cli(&server, &["kv", "webhook", "delete", "-mount=k", "cd"]).0);
+    assert!(!cli(&server, &["kv", "webhook", "get", "-mount=k", "cd"]).0);
     // What changes while the server goes down is told by the next run.
     put(&root, "k/data/app/b", json!({ "password": "hunter2" }));
     server.kill();

@@ -638,9 +638,65 @@ fn the_document_shows_what_the_caller_can_reach() {
     assert_eq!(schema["properties"]["enable"]["type"], "boolean");
     assert_eq!(paths["/auth/approle/login"]["x-vault-unauthenticated"], true);
 
+    // Clients are generated from these names, and from what replies hold.
+    root.post("sys/mounts/old", json!({ "type": "kv-v1" })).done();
     let generic = root.get("sys/internal/specs/openapi?generic_mount_paths=true").ok();
-    assert!(generic["paths"].as_object().unwrap().contains_key("/{kv_mount_path}/data/{path}"));
-    assert!(generic["paths"].as_object().unwrap().contains_key("/auth/{approle_mount_path}/login"));
+    for (path, method, id) in [
+        ("/{kv_v2_mount_path}/data/{path}", "get", "kv-v2-read"),
+        ("/{kv_v2_mount_path}/metadata/{path}/", "get", "kv-v2-list"),
+        ("/{kv_v2_mount_path}/webhooks/{name}", "post", "kv-v2-write-webhooks-name"),
+        ("/{kv_v1_mount_path}/{path}", "post", "kv-v1-write"),
+        ("/auth/{approle_mount_path}/login", "post", "app-role-login"),
+        ("/auth/token/roles/{role_name}", "get", "token-read-role"),
+        ("/sys/mounts/{path}/tune", "post", "mounts-tune-configuration-parameters"),
+        ("/sys/tools/random/{source}/{urlbytes}", "post", "generate-random-with-source-and-bytes"),
+        ("/sys/leases/lookup/", "get", "leases-look-up"),
+        ("/identity/mfa/method/totp/{method_id}", "get", "mfa-read-totp-method"),
+        ("/cubbyhole/{path}", "delete", "cubbyhole-delete"),
+    ] {
+        assert_eq!(generic["paths"][path][method]["operationId"], id, "{path}");
+    }
+    let reply = &generic["paths"]["/sys/health"]["get"]["responses"]["200"];
+    assert_eq!(reply["description"], "OK");
+    let schema = |path: &str| {
+        let reply = &generic["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]["schema"];
+        let name = reply["$ref"].as_str().unwrap_or_else(|| panic!("{path} has no schema")).rsplit('/').next().unwrap();
+        generic["components"]["schemas"][name]["properties"].as_object().unwrap().clone()
+    };
+    // What a schema says is there, is there with that type; what is there is in the schema.
+    root.post("kv/data/a", json!({ "data": { "b": "c" } })).ok();
+    root.post("auth/token/roles/r", json!({})).done();
+    for (path, asked) in [
+        ("/sys/key-status", "sys/key-status"),
+        ("/sys/mounts/{path}", "sys/mounts/kv"),
+        ("/sys/policies/acl/{name}", "sys/policies/acl/default"),
+        ("/sys/seal-status", "sys/seal-status"),
+        ("/sys/rotate/config", "sys/rotate/config"),
+        ("/sys/config/cors", "sys/config/cors"),
+        ("/sys/quotas/config", "sys/quotas/config"),
+        ("/auth/token/lookup-self", "auth/token/lookup-self"),
+        ("/auth/token/roles/{role_name}", "auth/token/roles/r"),
+        ("/{kv_v2_mount_path}/metadata/{path}", "kv/metadata/a"),
+        ("/{kv_v2_mount_path}/data/{path}", "kv/data/a"),
+        ("/{kv_v2_mount_path}/config", "kv/config"),
+        ("/identity/oidc/key/{name}", "identity/oidc/key/default"),
+    ] {
+        let reply = root.get(asked).ok();
+        let data = if reply["data"].is_object() { &reply["data"] } else { &reply };
+        let known = schema(path);
+        for (field, value) in data.as_object().unwrap() {
+            let kind = known.get(field).map(|schema| schema["type"].as_str().unwrap().to_owned());
+            let fits = match kind.as_deref() {
+                Some("string") => value.is_string() || value.is_null(),
+                Some("integer") => value.is_i64() || value.is_u64(),
+                Some("boolean") => value.is_boolean(),
+                Some("array") => value.is_array() || value.is_null(),
+                Some("object") => value.is_object() || value.is_null(),
+                _ => false,
+            };
+            assert!(fits, "{asked}: {field} is {value}, the schema says {kind:?}");
+        }
+    }
 
     policy(&root, "reader", "path \"kv/data/app/*\" { capabilities = [\"read\"] }");
     let mine = token(&root, &["reader"]).get("sys/internal/specs/openapi").ok();

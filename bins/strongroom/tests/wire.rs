@@ -656,7 +656,7 @@ fn mounts_are_enabled_tuned_moved_and_disabled() {
     root.delete("sys/mounts/moved/app").done();
     root.delete("sys/mounts/moved/app").done();
     root.delete("sys/mounts/never/there").done();
-    root.get("sys/mounts/moved/app").refused(400, "no mount");
+    root.get("sys/mounts/moved/app").refused(400, "No secret engine mount at moved/app/");
     root.delete("sys/mounts/sys").refused(400, "cannot unmount");
     root.delete("sys/auth/token").refused(400, "cannot unmount");
     // Disabling a login method ends the tokens that it made.

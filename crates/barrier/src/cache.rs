@@ -119,6 +119,7 @@ impl Cache {
 
     /// Forgets `key`, which turned out to be outdated.
     pub(crate) fn forget(&self, key: &Key) {
+        self.marks.change(key);
         let Some(entries) = &self.entries else { return };
         self.with(self.stripe(key), |stripe| {
             stripe.epoch += 1;

@@ -22,7 +22,7 @@ pub(crate) fn answer(facts: &Facts, version: &str) -> Result<Answer, Error> {
     let routes = facts.routes();
     let text = text(facts.request().path.as_str(), mount.kind, &mount.path, &routes);
     let mut document = Document::new();
-    routes.iter().for_each(|route| document.add(&Mount::new(mount, false), route));
+    document.add(&Mount::new(mount, false), &routes);
     let json = json!({ "help": text, "see_also": [], "openapi": document.finish(version) });
     let json = serde_json::to_vec(&json);
     let json = json.map_err(|_| Error::internal("help cannot be written as JSON"))?;

@@ -1,6 +1,7 @@
 //! What the server counts. Every metric is there from the start, at zero.
 
 mod named;
+mod times;
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -16,6 +17,7 @@ use prometheus_client::{
 use serde_json::{Value, json};
 
 pub(crate) use self::named::{Amount, Named};
+use self::times::Times;
 use crate::sharded::Sharded;
 
 /// What the name of each of our own metrics begins with.
@@ -52,27 +54,9 @@ pub(crate) struct Metrics {
     pub(crate) unaudited_replies: AtomicU64,
     tokens_made: AtomicU64,
     pub(crate) leases_refused: AtomicU64,
-    /// The microseconds that requests took, logins apart.
+    /// How long requests took, logins apart.
     handled: Times,
     logins: Times,
-}
-
-/// How often something was timed, and the sum of the times in microseconds.
-#[derive(Default)]
-struct Times {
-    count: Sharded,
-    micros: Sharded,
-}
-
-impl Times {
-    fn add(&self, took: Duration) {
-        self.count.add(1);
-        self.micros.add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
-    }
-
-    fn amount(&self) -> Amount {
-        Amount::Timed(self.count.sum(), self.micros.sum() as f64 / 1000.0)
-    }
 }
 
 /// What a route of the token store does with a token.
@@ -138,7 +122,8 @@ impl Metrics {
     /// What was counted under the names that Vault has for it.
     pub(crate) fn named(&self) -> Vec<Named> {
         let since = |name, help, counter: &AtomicU64| Named::since(name, help, counter.load(Ordering::Relaxed));
-        let timed = |name, help, times: &Times| Named { name, help, labels: &[], amount: times.amount() };
+        let timed =
+            |name, help, times: &Times| Named { name, help, labels: &[], amount: Amount::Timed(times.timing()) };
         vec![
             since("vault.audit.log_request_failure", "Requests that no audit device took", &self.unaudited_requests),
             since("vault.audit.log_response_failure", "Replies that no audit device took", &self.unaudited_replies),

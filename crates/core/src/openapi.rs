@@ -1,10 +1,15 @@
-//! The OpenAPI document, made from the route tables.
+//! The OpenAPI document, made from the route tables. Operations that Vault has, too, are named as it names them, with its
+//! names for the parts of their paths; the others after their paths.
+
+mod operations;
 
 use std::collections::BTreeSet;
 
 use api::Verb;
 use gate::{FieldType, MountClass, MountInfo, RouteInfo};
 use serde_json::{Map, Value, json};
+
+use operations::Operation;
 
 /// A document that is being made.
 pub(crate) struct Document {
@@ -19,8 +24,8 @@ pub(crate) struct Mount<'m> {
     pub(crate) path: &'m str,
     /// `system`, `auth`, `secrets` or `identity`.
     tag: &'static str,
-    /// What operations are named after.
-    name: String,
+    /// What operations are named after that have no other name; the section of the table of those that have.
+    section: String,
     /// The name of a parameter in place of the path.
     generic: Option<String>,
 }
@@ -35,9 +40,13 @@ impl<'m> Mount<'m> {
             (_, MountClass::Secret) => "secrets",
         };
         let movable = !matches!(&*info.path, "sys/" | "identity/" | "cubbyhole/" | "auth/token/");
-        let generic = (generic && movable).then(|| format!("{}_mount_path", info.kind.replace('-', "_")));
-        let name = if generic.is_some() { info.kind } else { info.path.trim_end_matches('/') };
-        Self { path: &info.path, tag, name: name.to_owned(), generic }
+        let section = match info.kind {
+            "kv" if info.options.get("version").is_some_and(|version| version == "2") => "kv-v2",
+            "kv" => "kv-v1",
+            kind => kind,
+        };
+        let generic = (generic && movable).then(|| format!("{}_mount_path", section.replace('-', "_")));
+        Self { path: &info.path, tag, section: section.to_owned(), generic }
     }
 
     /// The path of a route of the mount, with its captures as parameters.
@@ -68,17 +77,35 @@ impl Document {
         Self { paths: Map::new(), schemas: Map::new(), ids: BTreeSet::new() }
     }
 
-    /// Adds a route of a mount. The document's format has one reading operation for a path, and knows of no scans.
-    pub(crate) fn add(&mut self, mount: &Mount<'_>, route: &RouteInfo) {
-        if route.verb == Verb::Scan {
-            return;
+    /// Adds the routes of a mount. The document's format has one reading operation for a path, and knows of no scans.
+    pub(crate) fn add(&mut self, mount: &Mount<'_>, routes: &[&RouteInfo]) {
+        let mut named = vec![false; routes.len()];
+        for operation in operations::of(&mount.section) {
+            let same =
+                |route: &&RouteInfo| route.verb == operation.verb && shape(route.pattern) == shape(operation.path);
+            let exact = routes.iter().position(same);
+            if let Some(named) = exact.and_then(|at| named.get_mut(at)) {
+                *named = true;
+            }
+            let covers = || routes.iter().position(|route| covers(route, &operation));
+            if let Some(route) = exact.or_else(covers).and_then(|at| routes.get(at)) {
+                self.put(mount, route, operation.path, Some(&operation));
+            }
         }
-        let mut path = mount.path_of(route.pattern);
+        for (route, named) in routes.iter().zip(named) {
+            if !named && route.verb != Verb::Scan {
+                self.put(mount, route, route.pattern, None);
+            }
+        }
+    }
+
+    fn put(&mut self, mount: &Mount<'_>, route: &RouteInfo, pattern: &str, named: Option<&Operation>) {
+        let mut path = mount.path_of(pattern);
         if route.verb == Verb::List && !path.ends_with('/') {
             path.push('/');
         }
-        let operation = self.operation(mount, route);
-        let entry = self.paths.entry(path).or_insert_with(|| item(mount, route));
+        let operation = self.operation(mount, route, named);
+        let entry = self.paths.entry(path).or_insert_with(|| item(mount, route, pattern));
         let Some(entry) = entry.as_object_mut() else { return };
         if route.sudo {
             entry.insert("x-vault-sudo".to_owned(), json!(true));
@@ -92,8 +119,8 @@ impl Document {
         entry.insert(method(route.verb).to_owned(), operation);
     }
 
-    fn operation(&mut self, mount: &Mount<'_>, route: &RouteInfo) -> Value {
-        let id = self.id(mount, route);
+    fn operation(&mut self, mount: &Mount<'_>, route: &RouteInfo, named: Option<&Operation>) -> Value {
+        let id = self.id(mount, route, named);
         let mut parameters = Vec::new();
         if route.verb == Verb::List {
             parameters.push(json!({
@@ -115,7 +142,7 @@ impl Document {
             "summary": route.summary,
             "operationId": id,
             "tags": [mount.tag],
-            "responses": responses(route.verb),
+            "responses": self.responses(&id, route.verb, named),
         });
         let Some(object) = operation.as_object_mut() else { return operation };
         if !parameters.is_empty() {
@@ -136,8 +163,17 @@ impl Document {
         operation
     }
 
+    fn responses(&mut self, id: &str, verb: Verb, named: Option<&Operation>) -> Value {
+        let Some(reply) = named.and_then(Operation::reply) else { return responses(verb) };
+        let plain = named.is_some_and(Operation::is_plain_list);
+        let name = if plain { "StandardListResponse".to_owned() } else { format!("{}Response", camel(id)) };
+        self.schemas.insert(name.clone(), reply);
+        let schema = json!({ "$ref": format!("#/components/schemas/{name}") });
+        json!({ "200": { "description": "OK", "content": { "application/json": { "schema": schema } } } })
+    }
+
     /// A name for the operation that no other has.
-    fn id(&mut self, mount: &Mount<'_>, route: &RouteInfo) -> String {
+    fn id(&mut self, mount: &Mount<'_>, route: &RouteInfo, named: Option<&Operation>) -> String {
         let verb = match route.verb {
             Verb::Delete => "delete",
             Verb::List => "list",
@@ -146,10 +182,11 @@ impl Document {
             Verb::Scan => "scan",
             Verb::Write => "write",
         };
-        let words = format!("{}/{verb}/{}", mount.name, route.pattern);
+        let words = format!("{}/{verb}/{}", mount.section, route.pattern);
         let words = words.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
-        let base = words.collect::<Vec<_>>().join("-").to_ascii_lowercase();
-        let numbered = (2..).map(|number| format!("{base}-{number}"));
+        let own = || words.collect::<Vec<_>>().join("-").to_ascii_lowercase();
+        let base = named.map_or_else(own, |named| named.id.to_owned());
+        let numbered = (2..).map(|number| format!("{base}{number}"));
         let free = std::iter::once(base.clone()).chain(numbered).find(|id| !self.ids.contains(id)).unwrap_or(base);
         self.ids.insert(free.clone());
         free
@@ -172,10 +209,25 @@ impl Document {
     }
 }
 
+/// A pattern without the names of its captures.
+fn shape(pattern: &str) -> String {
+    let part = |part: &str| if part.starts_with('{') { "{}".to_owned() } else { part.to_owned() };
+    pattern.split('/').map(part).collect::<Vec<_>>().join("/")
+}
+
+/// Whether a route that takes the rest of a path answers an operation at a path of its own, such as `mounts/{path...}` does
+/// `mounts/{path}/tune`.
+fn covers(route: &RouteInfo, operation: &Operation) -> bool {
+    let Some((fixed, capture)) = route.pattern.rsplit_once('{') else { return false };
+    let rest = operation.path.strip_prefix(fixed.trim_end_matches('/'));
+    let below = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    route.verb == operation.verb && capture.ends_with("...}") && !fixed.is_empty() && below
+}
+
 /// What all operations of a path share.
-fn item(mount: &Mount<'_>, route: &RouteInfo) -> Value {
+fn item(mount: &Mount<'_>, route: &RouteInfo, pattern: &str) -> Value {
     let captured = |name: &str| json!({ "name": name, "description": captured_text(name), "in": "path", "required": true, "schema": { "type": "string" } });
-    let names = route.pattern.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+    let names = pattern.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
     let names = names.map(|name| name.trim_end_matches("..."));
     let parameters: Vec<_> = mount.parameter().into_iter().chain(names.map(captured)).collect();
     match parameters.is_empty() {

@@ -130,6 +130,10 @@ impl Running {
             }
             return None;
         };
+        if self.following.is_shared() && Box::pin(self.check_fresh(request)).await.is_err() {
+            // Who answers in full says why not.
+            return None;
+        }
         if !self.still_holds(&known, recalling, request) {
             self.note_state(recalling);
             return None;

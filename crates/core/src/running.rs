@@ -273,7 +273,11 @@ impl Running {
         }
         // A namespace that is being deleted removes its mounts itself.
         while !space.is_leaving() {
-            match self.try_remove(&space, &mounted).await {
+            let done = match &mounted.entry.moving {
+                None => self.try_remove(&space, &mounted).await,
+                Some(moving) => self.try_move(&space, &mounted, moving).await,
+            };
+            match done {
                 Ok(true) => return,
                 Ok(false) => {}
                 Err(Error::Sealed) => return,
@@ -286,6 +290,19 @@ impl Running {
     pub(crate) async fn try_remove(&self, space: &Space, mounted: &Mounted) -> Result<bool, Error> {
         let namespace = space.namespace.suffix();
         self.rotations.forget_mount(&mounted.info.uuid).await?;
+        if self.end_leased(space, mounted).await? {
+            return Ok(false);
+        }
+        self.lockout.forget_mount(&mounted.info.uuid).await?;
+        space.mounts.remove(mounted).await?;
+        self.forget_tended(namespace, &mounted.info.uuid).await?;
+        self.note_done(namespace, &mounted.info.uuid).await?;
+        Ok(true)
+    }
+
+    /// Revokes the leases and logins of a mount. Whether there were any, or requests that may make some.
+    pub(crate) async fn end_leased(&self, space: &Space, mounted: &Mounted) -> Result<bool, Error> {
+        let namespace = space.namespace.suffix();
         // What came in before the mount was taken out of the routes may still write, and lease.
         let mut left = mounted.is_in_use();
         for path in std::iter::once(&mounted.entry.path).chain(&mounted.entry.former_paths) {
@@ -294,13 +311,7 @@ impl Running {
             }
             left |= self.revoke_leases(namespace, path, &mounted.info.uuid).await?;
         }
-        if left {
-            return Ok(false);
-        }
-        self.lockout.forget_mount(&mounted.info.uuid).await?;
-        space.mounts.remove(mounted).await?;
-        self.note_done(namespace, &mounted.info.uuid).await?;
-        Ok(true)
+        Ok(left)
     }
 
     /// Revokes the leases below `path` that are of this mount: another may already stand at the same path. Whether there

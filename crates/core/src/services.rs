@@ -25,7 +25,7 @@ use storage::{BoxFuture, Store, Tx};
 
 use crate::{
     help, limits,
-    namespaces::{Found, Space, check_open},
+    namespaces::{Found, Space, check_open, tended_key},
     parts::Parts,
     running::Running,
     watch::Watching,
@@ -286,6 +286,17 @@ impl Services for RequestServices {
 
     fn neighbour(&self, call: &Call, path: &str) -> Option<Neighbour> {
         self.this.upgrade()?.neighbour_of(call, path)
+    }
+
+    fn note_tended(&self, tx: &Tx, mount: &MountInfo, is_tended: bool) {
+        if mount.namespace.is_root() {
+            return;
+        }
+        let key = tended_key(mount.namespace.suffix(), &mount.uuid);
+        match is_tended {
+            true => tx.whole().put(key, bytes::Bytes::new()),
+            false => tx.whole().delete(key),
+        }
     }
 
     fn store(&self) -> Arc<dyn Store> {

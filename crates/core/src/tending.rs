@@ -21,8 +21,15 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(crate) async fn tend(running: Weak<Running>) {
     let mut tasks = JoinSet::new();
     let mut busy: HashMap<Arc<str>, AbortHandle> = HashMap::new();
+    let mut awake = false;
     loop {
         let Some(running) = running.upgrade() else { return };
+        if !awake {
+            match running.wake_namespaces().await {
+                Ok(()) => awake = true,
+                Err(error) => tracing::warn!(%error, "namespaces with work in the background could not be loaded yet"),
+            }
+        }
         while tasks.try_join_next().is_some() {}
         busy.retain(|_, task| !task.is_finished());
         for space in running.spaces.all() {

@@ -1,11 +1,13 @@
 //! Response wrapping: the reply is kept in the cubbyhole of a new single-use token, and the token is sent instead.
 
+pub(crate) mod jwt;
+
 use std::{sync::Arc, time::Duration};
 
 use api::{Envelope, WrapInfo};
 use bytes::Bytes;
 use gate::{Error, Facts, Namespace, TokenId};
-use secret::Zeroizing;
+use secret::{SecretString, Zeroizing};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use storage::{Key, Tx};
@@ -50,8 +52,19 @@ pub(crate) async fn wrap(
         success.auth.as_ref().map(|auth| auth.accessor.clone()).or_else(|| secret_id_accessor(&success));
     let body = envelope(&facts.request().id, success)?;
     let (namespace, path) = (facts.request().namespace.clone(), facts.request().path.as_str());
-    let info = keep(running, tx, namespace, path, ttl, body, wrapped_accessor).await?;
+    let mut info = keep(running, tx, namespace, path, ttl, body, wrapped_accessor).await?;
+    // What callers send is not signed: they could have anything signed.
+    if wants_jwt(facts) && path != "sys/wrapping/wrap" {
+        let token = SecretString::new(std::mem::take(&mut info.token));
+        let (address, now) = (&running.settings.address, running.clock.now().as_second());
+        info.token = jwt::sign(tx, &token, &info.accessor, address, now).await?;
+    }
     Ok(Box::new(Success { wrap_info: Some(info), ..Success::default() }))
+}
+
+/// Whether the token is asked for as a signed one.
+fn wants_jwt(facts: &Facts) -> bool {
+    facts.request().headers.iter().any(|(name, value)| name == "x-vault-wrap-format" && value == "jwt")
 }
 
 /// Keeps `body` for whoever holds the token that this makes.

@@ -328,6 +328,10 @@ pub trait Services: Send + Sync + 'static {
         None
     }
 
+    /// Says, as part of `tx`, whether the mount has work for [`Backend::tend`]. In a namespace that is not in memory only
+    /// mounts that say so are looked in on; elsewhere it means nothing.
+    fn note_tended(&self, _tx: &Tx, _mount: &MountInfo, _is_tended: bool) {}
+
     /// The store below the mount's view, for work outside a request; commits there are the engine's own.
     fn store(&self) -> Arc<dyn storage::Store>;
 }

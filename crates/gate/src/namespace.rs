@@ -69,6 +69,9 @@ pub fn scope(namespace: &str) -> String {
 /// Where the namespaces but the root one have what is theirs.
 pub const SCOPES: &str = "ns/";
 
+/// Where the ids of all namespaces but the root one stand, each a key with the path; at the top of the store.
+pub const IDS: &str = "sys/namespace-id/";
+
 /// The length of a namespace's id.
 pub const ID_LENGTH: usize = 6;
 

@@ -50,6 +50,9 @@ pub struct ListenerConfig {
     pub proxy_protocol: Option<ProxyProtocol>,
     /// Headers that replies get besides their own. None.
     pub response_headers: ResponseHeaders,
+    /// The path of the namespace that every request goes into, as if its own lay in that one, without slashes around; `None`
+    /// leaves it to the requests.
+    pub namespace: Option<String>,
 }
 
 impl ListenerConfig {
@@ -73,6 +76,7 @@ impl ListenerConfig {
             open_routes: OpenRoutes::default(),
             proxy_protocol: None,
             response_headers: ResponseHeaders::default(),
+            namespace: None,
         }
     }
 }

@@ -44,6 +44,7 @@ impl Exchange {
     pub(crate) async fn answer(&self, from: &Arc<Connected>, request: Request<Incoming>) -> Response<ReplyBody> {
         let id = id::make_request_id();
         let head = request.method() == Method::HEAD;
+        let namespace = request.headers().get(request::NAMESPACE).cloned();
         let cross = Cross::judge(&self.core, request.method(), request.headers());
         tracing::debug!(%id, method = %request.method(), path = request.uri().path(), "request");
         let answered = match &cross {
@@ -57,6 +58,9 @@ impl Exchange {
             Err(fault) => self.failed(&id, &fault),
         };
         cross.mark(&mut response);
+        if let Some(namespace) = namespace {
+            response.headers_mut().insert(request::NAMESPACE, namespace);
+        }
         tracing::debug!(%id, status = response.status().as_u16(), "reply");
         self.config.response_headers.add_to(&mut response);
         if head {

@@ -11,7 +11,7 @@ use secret::Zeroizing;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::json;
+use crate::{ListenerConfig, json, request::within};
 
 const PATH: &str = "x-vault-inline-auth-path";
 const OPERATION: &str = "x-vault-inline-auth-operation";
@@ -26,7 +26,7 @@ const MOST: usize = 64;
 pub(crate) fn login(
     headers: &HeaderMap,
     namespace: &Namespace,
-    limits: &json::Limits,
+    config: &ListenerConfig,
 ) -> Result<Option<Box<InlineLogin>>, Error> {
     let Some(path) = once(headers, PATH)? else {
         let stray = headers.keys().find(|name| name.as_str().starts_with(PREFIX));
@@ -51,10 +51,10 @@ pub(crate) fn login(
         Some(text) => {
             let path = ReqPath::new(text.trim_matches('/'));
             let path = path.map_err(|why| Error::invalid(format!("X-Vault-Inline-Auth-Namespace: {why}")))?;
-            Namespace::asked(path.as_str())
+            within(config.namespace.as_deref(), Namespace::asked(path.as_str()))
         }
     };
-    Ok(Some(Box::new(InlineLogin { path, verb, namespace, body: parameters(headers, limits)? })))
+    Ok(Some(Box::new(InlineLogin { path, verb, namespace, body: parameters(headers, &config.json)? })))
 }
 
 /// The value of a header that may be there once.
@@ -120,7 +120,8 @@ mod tests {
         for (name, value) in pairs {
             headers.append(http::HeaderName::try_from(*name).unwrap(), value.parse().unwrap());
         }
-        login(&headers, &Namespace::root(), &json::Limits::default())
+        let config = ListenerConfig::new(std::net::SocketAddr::from(([127, 0, 0, 1], 0)));
+        login(&headers, &Namespace::root(), &config)
     }
 
     fn parameter(json: &str) -> String {

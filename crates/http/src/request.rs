@@ -74,10 +74,10 @@ impl Head {
             return Err(Error::MediaType(format!("PATCH needs the header Content-Type: {MERGE_PATCH}")).into());
         }
         let (token, bearer) = token(&parts.headers, config.max_token_size)?;
-        let namespace = namespace(&parts.headers)?;
+        let namespace = namespace(&parts.headers, config.namespace.as_deref())?;
         let wrap_ttl = wrap_ttl(&parts.headers)?;
         let remote = forwarded::source(peer, &parts.headers, config.forwarded_for.as_ref())?;
-        let inline = inline::login(&parts.headers, &namespace, &config.json)?.map_or(Inline::None, Inline::Brings);
+        let inline = inline::login(&parts.headers, &namespace, config)?.map_or(Inline::None, Inline::Brings);
         let headers = others(&parts.headers, bearer);
         let form = content_type.eq_ignore_ascii_case(FORM);
         let open_routes = config.open_routes;
@@ -208,18 +208,26 @@ fn token(headers: &HeaderMap, most: usize) -> Result<(Option<Arc<SecretString>>,
     Ok((Some(Arc::new(SecretString::new(text.to_owned()))), bearer.is_some()))
 }
 
-fn namespace(headers: &HeaderMap) -> Result<Namespace, Error> {
-    let Some(value) = headers.get(NAMESPACE) else { return Ok(Namespace::root()) };
+fn namespace(headers: &HeaderMap, confined: Option<&str>) -> Result<Namespace, Error> {
+    let Some(value) = headers.get(NAMESPACE) else { return Ok(within(confined, Namespace::root())) };
     let text = value.to_str().map_err(|_| Error::invalid("X-Vault-Namespace must be ASCII"))?;
     let path = ReqPath::new(text.trim_matches('/'));
     let path = path.map_err(|why| Error::invalid(format!("X-Vault-Namespace: {why}")))?;
-    Ok(Namespace::asked(path.as_str()))
+    Ok(within(confined, Namespace::asked(path.as_str())))
+}
+
+/// A namespace as the clients of a listener name it that is confined to another one.
+pub(crate) fn within(confined: Option<&str>, asked: Namespace) -> Namespace {
+    match confined {
+        None => asked,
+        Some(above) => Namespace::asked(&format!("{above}/{}", asked.path())),
+    }
 }
 
 fn wrap_ttl(headers: &HeaderMap) -> Result<Option<Duration>, Error> {
-    if headers.get(WRAP_FORMAT).is_some_and(|format| !format.is_empty()) {
+    if headers.get(WRAP_FORMAT).is_some_and(|format| !format.is_empty() && format != "jwt") {
         // Silence would hand out a token in a form that was not asked for.
-        return Err(Error::invalid("X-Vault-Wrap-Format: wrapping tokens have one form only; leave the header out"));
+        return Err(Error::invalid("X-Vault-Wrap-Format: use jwt, or leave the header out for a plain token"));
     }
     let Some(value) = headers.get(WRAP_TTL) else { return Ok(None) };
     let text = value.to_str().map_err(|_| Error::invalid("X-Vault-Wrap-TTL must be ASCII"))?;
@@ -248,7 +256,7 @@ fn media_type(headers: &HeaderMap) -> &str {
 }
 
 const TOKEN: &str = "x-vault-token";
-const NAMESPACE: &str = "x-vault-namespace";
+pub(crate) const NAMESPACE: &str = "x-vault-namespace";
 const WRAP_TTL: &str = "x-vault-wrap-ttl";
 const OWN_REQUEST: &str = "x-vault-request";
 const WRAP_FORMAT: &str = "x-vault-wrap-format";

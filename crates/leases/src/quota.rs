@@ -9,13 +9,15 @@ use arc_swap::ArcSwap;
 use gate::{Error, LeaseId, MountInfo, namespace};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use storage::{Scan, Store};
+use storage::{Key, Scan, Store};
+
+use crate::record;
 
 /// A limit on the number of leases.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaseQuota {
     /// The path of a mount, such as `database/`, or of a namespace; in a namespace, behind the path of that. Empty for all
-    /// mounts of the root namespace together.
+    /// mounts of all namespaces together.
     pub path: String,
     /// The role; empty for the mount as a whole.
     pub role: String,
@@ -31,16 +33,23 @@ pub struct Quotas {
     loading: tokio::sync::Mutex<()>,
 }
 
-/// The leases that a quota counts: those of a namespace whose id begins with a prefix.
+/// The leases that a quota counts.
 #[derive(Clone, PartialEq, Eq, Hash)]
-struct Counted {
-    namespace: String,
-    prefix: String,
+enum Counted {
+    All,
+    /// Those of a namespace whose id begins with a prefix.
+    Of {
+        namespace: String,
+        prefix: String,
+    },
 }
 
 impl Counted {
     fn counts(&self, id: &LeaseId) -> bool {
-        id.namespace() == self.namespace && id.0.starts_with(self.prefix.as_str())
+        match self {
+            Self::All => true,
+            Self::Of { namespace, prefix } => id.namespace() == namespace && id.0.starts_with(prefix.as_str()),
+        }
     }
 }
 
@@ -92,38 +101,54 @@ impl Quotas {
         if self.counts.lock().contains_key(counted) {
             return Ok(());
         }
+        let leases = |namespace: &str, prefix: &str| format!("{}{}{prefix}", namespace::scope(namespace), record::ID);
         let mut count = 0;
+        match counted {
+            Counted::Of { namespace, prefix } => self.scan(leases(namespace, prefix), |_| count += 1).await?,
+            Counted::All => {
+                let mut namespaces = vec![String::new()];
+                let id = |key: &Key| key.as_str().strip_prefix(namespace::IDS).map(str::to_owned);
+                self.scan(namespace::IDS.to_owned(), |key| namespaces.extend(id(key))).await?;
+                for namespace in namespaces {
+                    self.scan(leases(&namespace, ""), |_| count += 1).await?;
+                }
+            }
+        }
+        self.counts.lock().insert(counted.clone(), count);
+        Ok(())
+    }
+
+    async fn scan(&self, prefix: String, mut each: impl FnMut(&Key)) -> Result<(), Error> {
         let mut after = None;
         loop {
-            let base = format!("{}{}{}", namespace::scope(&counted.namespace), crate::record::ID, counted.prefix);
-            let page = self.store.scan(&Scan { prefix: base, after, limit: 1000, values: false }).await?;
-            count += page.entries.len() as u64;
+            let page = self.store.scan(&Scan { prefix: prefix.clone(), after, limit: 1000, values: false }).await?;
+            page.entries.iter().for_each(|(key, _)| each(key));
             after = page.entries.last().map(|(key, _)| key.as_str().to_owned());
             if !page.more {
-                self.counts.lock().insert(counted.clone(), count);
                 return Ok(());
             }
         }
     }
 }
 
-/// The quota that applies: one for the role before one for the mount before one for the namespace.
+/// The quota that applies: one for the role before one for the mount, before one for the namespace, before one for all.
 fn tightest<'a>(quotas: &'a [LeaseQuota], mount: &MountInfo, role: &str) -> Option<&'a LeaseQuota> {
     let namespace = mount.namespace.path();
     let is_mount = |quota: &LeaseQuota| quota.path.strip_prefix(namespace) == Some(&*mount.path);
     let applies = |quota: &&LeaseQuota| match is_mount(quota) {
         true => quota.role.is_empty() || quota.role == role,
-        false => quota.role.is_empty() && quota.path == namespace,
+        false => quota.role.is_empty() && (quota.path == namespace || quota.path.is_empty()),
     };
-    quotas.iter().filter(applies).max_by_key(|quota| (!quota.role.is_empty(), is_mount(quota)))
+    quotas.iter().filter(applies).max_by_key(|quota| (!quota.role.is_empty(), is_mount(quota), !quota.path.is_empty()))
 }
 
 /// What a quota counts: a lease id begins with the path it was made at, which ends in the role.
 fn counted(quota: &LeaseQuota, mount: &MountInfo, id: &LeaseId) -> Counted {
     let prefix = match (quota.role.is_empty(), quota.path == mount.namespace.path()) {
+        (true, _) if quota.path.is_empty() => return Counted::All,
         (true, true) => String::new(),
         (true, false) => mount.path.to_string(),
         (false, _) => id.0.rsplit_once('/').map_or_else(String::new, |(path, _)| format!("{path}/")),
     };
-    Counted { namespace: mount.namespace.suffix().to_owned(), prefix }
+    Counted::Of { namespace: mount.namespace.suffix().to_owned(), prefix }
 }

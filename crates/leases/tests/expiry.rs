@@ -449,4 +449,14 @@ async fn quotas_count_the_leases_of_their_namespace() {
     // A mount of the same path in the root namespace is another.
     assert!(allowed(&world.mount).await && allowed(&world.mount).await);
     assert!(!allowed(&world.mount).await);
+    // One without a path counts them all, those from before too; a nearer one holds in its place.
+    let tx = storage::Tx::new(Arc::clone(&world.disk));
+    tx.put(storage::Key::from(format!("{}aaaaaa", gate::namespace::IDS)), "a/".into());
+    tx.commit().await.unwrap();
+    world.leases.quotas().set(vec![quota("", 7), quota("database/", 3)]);
+    assert!(allowed(&inside).await && allowed(&other).await);
+    assert!(!allowed(&other).await, "five were there already");
+    assert!(allowed(&world.mount).await && !allowed(&world.mount).await);
+    world.leases.quotas().set(vec![quota("", 8)]);
+    assert!(!allowed(&other).await && !allowed(&world.mount).await);
 }

@@ -40,8 +40,24 @@ pub struct Entry {
     /// What it stored is being brought into the form that its options ask for.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub upgrading: bool,
+    /// It is on its way to another namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moving: Option<Moving>,
     /// When it was mounted.
     pub created: Timestamp,
+}
+
+/// Where a mount goes that is moved to another namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moving {
+    /// The id of the namespace; empty for the root one.
+    pub namespace: String,
+    /// The full path there, with its trailing slash.
+    pub path: String,
+    /// By which the move is asked about.
+    pub migration: String,
+    /// The id of the namespace in which the move was asked for; empty for the root one.
+    pub asked_in: String,
 }
 
 /// The settings of a mount that can be tuned.

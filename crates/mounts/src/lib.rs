@@ -6,6 +6,7 @@
 
 mod entry;
 mod sync;
+mod transfer;
 mod upgrade;
 
 use std::{
@@ -23,7 +24,7 @@ use engine::{Kind, Opening};
 use gate::{Backend, Error, MountClass, MountInfo, Namespace};
 use storage::{Key, Revision, Scan, Store, Tx};
 
-pub use entry::{Config, Entry, UserLockout};
+pub use entry::{Config, Entry, Moving, UserLockout};
 
 /// The life of leases where the mount says nothing: 32 days.
 pub const DEFAULT_TTL: Duration = Duration::from_secs(2_764_800);
@@ -286,6 +287,7 @@ impl Mounts {
             seal_wrap: new.seal_wrap,
             tainted: false,
             upgrading: false,
+            moving: None,
             created: self.clock.now(),
         };
         entry.config.check(self.limits)?;
@@ -369,13 +371,23 @@ impl Mounts {
         }
         let mut entry = mounted.entry.clone();
         entry.tainted = true;
-        self.save(&entry, &mut known).await?;
-        let tainted = self.mounted_with(entry, &mounted);
+        self.leave(entry, &mounted, &mut known).await.map(Some)
+    }
+
+    /// Takes a mount out of the routes; it stays known by its id.
+    async fn leave(
+        &self,
+        entry: Entry,
+        mounted: &Mounted,
+        known: &mut Option<Revision>,
+    ) -> Result<Arc<Mounted>, Error> {
+        self.save(&entry, known).await?;
+        let tainted = self.mounted_with(entry, mounted);
         self.change(|table| {
             table.by_path.remove(&mounted.info.path);
             table.by_uuid.insert(Arc::clone(&tainted.info.uuid), Arc::clone(&tainted));
         });
-        Ok(Some(tainted))
+        Ok(tainted)
     }
 
     /// Deletes what a tainted mount stored, and then the mount itself. Can be called again after an interruption.
@@ -495,6 +507,7 @@ impl Mounts {
             seal_wrap: false,
             tainted: false,
             upgrading: false,
+            moving: None,
             created: self.clock.now(),
         }
     }

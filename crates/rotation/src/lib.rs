@@ -153,6 +153,27 @@ impl Rotations {
         Ok((items.collect(), page.more))
     }
 
+    /// Has the rotations of a mount follow it into another namespace, in commits of their own. What is due stays due.
+    pub async fn move_mount(&self, uuid: &str, namespace: &Namespace) -> Result<(), Error> {
+        let mut after = None;
+        loop {
+            let scan = Scan { prefix: format!("{ITEM}{uuid}/"), after, limit: PAGE, values: false };
+            let page = self.store.scan(&scan).await?;
+            let tx = Tx::new(Arc::clone(&self.store));
+            for (key, _) in &page.entries {
+                if let Some(mut item) = tx.get_json::<Item>(key).await? {
+                    item.namespace = namespace.clone();
+                    tx.put_json(key.clone(), &item)?;
+                }
+            }
+            tx.commit().await?;
+            after = page.entries.last().map(|(key, _)| key.as_str().to_owned());
+            if !page.more {
+                return Ok(());
+            }
+        }
+    }
+
     /// Ends all rotations of a mount, in commits of their own: the mount is being removed.
     pub async fn forget_mount(&self, uuid: &str) -> Result<(), Error> {
         loop {

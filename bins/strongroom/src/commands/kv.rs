@@ -17,6 +17,7 @@ mod target;
 mod transfer;
 mod undelete;
 mod watch;
+mod webhook;
 
 use serde_json::Value;
 
@@ -55,6 +56,8 @@ pub(crate) enum Kv {
     Batch(batch::Batch),
     #[command(subcommand)]
     References(references::References),
+    #[command(subcommand)]
+    Webhook(webhook::Webhook),
     EnableVersioning(enable_versioning::EnableVersioning),
 }
 
@@ -77,6 +80,7 @@ impl Kv {
             Self::Metadata(command) => command.run(session).await,
             Self::Batch(command) => command.run(session).await,
             Self::References(command) => command.run(session).await,
+            Self::Webhook(command) => command.run(session).await,
             Self::EnableVersioning(command) => command.run(session).await,
         }
     }

@@ -31,6 +31,7 @@ pub(crate) const OPEN: &[&str] = &[
     "sys/mfa/validate",
     "sys/replication/status",
     "sys/wrapping/lookup",
+    "sys/wrapping/pubkey",
     "sys/wrapping/unwrap",
 ];
 

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
+use super::times::{QUANTILES, Timing};
+
 /// A value under its name in Vault's documentation.
 pub(crate) struct Named {
     /// The name, with dots.
@@ -23,8 +25,8 @@ pub(crate) enum Amount {
     Now(u64),
     /// Since the server was unsealed.
     Since(u64),
-    /// How often something was timed since the server was unsealed, and the sum of the times in milliseconds.
-    Timed(u64, f64),
+    /// How long something took since the server was unsealed.
+    Timed(Timing),
 }
 
 impl Named {
@@ -49,12 +51,12 @@ impl Named {
         match *amount {
             Amount::Now(value) => gauges.push(json!({ "Name": name, "Value": value, "Labels": labels })),
             Amount::Since(count) => counters.push(super::counter(name, count, labels)),
-            Amount::Timed(count, sum) => {
-                let mean = if count == 0 { 0.0 } else { sum / count as f64 };
-                let (rate, least, most, spread) = (0, 0, 0, 0);
+            Amount::Timed(Timing { count, sum, min, max, mean, stddev, quantiles }) => {
+                let quantiles: Map<_, _> =
+                    QUANTILES.iter().zip(quantiles).map(|(part, took)| (part.to_string(), json!(took))).collect();
                 samples.push(json!({
-                    "Name": name, "Count": count, "Sum": sum, "Rate": rate, "Min": least, "Max": most,
-                    "Mean": mean, "Stddev": spread, "Labels": labels,
+                    "Name": name, "Count": count, "Sum": sum, "Rate": 0, "Min": min, "Max": max, "Mean": mean,
+                    "Stddev": stddev, "Quantiles": quantiles, "Labels": labels,
                 }));
             }
         }
@@ -70,7 +72,7 @@ pub(crate) fn text(all: &[Named]) -> String {
         let kind = match named.amount {
             Amount::Now(_) => "gauge",
             Amount::Since(_) => "counter",
-            Amount::Timed(..) => "summary",
+            Amount::Timed(_) => "summary",
         };
         if last != named.name {
             let _ = writeln!(text, "# HELP {name} {}\n# TYPE {name} {kind}", named.help);
@@ -81,7 +83,14 @@ pub(crate) fn text(all: &[Named]) -> String {
         // Writing to a text does not fail.
         let _ = match named.amount {
             Amount::Now(value) | Amount::Since(value) => writeln!(text, "{name}{labels} {value}"),
-            Amount::Timed(count, sum) => writeln!(text, "{name}_sum{labels} {sum}\n{name}_count{labels} {count}"),
+            Amount::Timed(Timing { count, sum, quantiles, .. }) => {
+                for (part, took) in QUANTILES.iter().zip(quantiles) {
+                    // Of nothing there is no quantile.
+                    let took = if count == 0 { f64::NAN } else { took };
+                    let _ = writeln!(text, "{name}{{quantile=\"{part}\"}} {took}");
+                }
+                writeln!(text, "{name}_sum{labels} {sum}\n{name}_count{labels} {count}")
+            }
         };
     }
     text
@@ -103,7 +112,13 @@ mod tests {
             entries(&[("type", "auth")], 1),
             entries(&[("type", "logical")], 2),
             Named::since("vault.audit.log_request_failure", "Failures", 3),
-            Named { name: "vault.core.handle_request", help: "Times", labels: &[], amount: Amount::Timed(2, 1.5) },
+            Named {
+                name: "vault.core.handle_request",
+                help: "Times",
+                labels: &[],
+                amount: Amount::Timed(Timing { count: 2, sum: 1.5, quantiles: [0.5, 1.0, 1.0], ..Timing::default() }),
+            },
+            Named { name: "vault.x", help: "Never", labels: &[], amount: Amount::Timed(Timing::default()) },
         ];
         let expected = "\
 # HELP vault_core_mount_table_num_entries Mounts
@@ -115,8 +130,18 @@ vault_core_mount_table_num_entries{type=\"logical\"} 2
 vault_audit_log_request_failure 3
 # HELP vault_core_handle_request Times
 # TYPE vault_core_handle_request summary
+vault_core_handle_request{quantile=\"0.5\"} 0.5
+vault_core_handle_request{quantile=\"0.9\"} 1
+vault_core_handle_request{quantile=\"0.99\"} 1
 vault_core_handle_request_sum 1.5
 vault_core_handle_request_count 2
+# HELP vault_x Never
+# TYPE vault_x summary
+vault_x{quantile=\"0.5\"} NaN
+vault_x{quantile=\"0.9\"} NaN
+vault_x{quantile=\"0.99\"} NaN
+vault_x_sum 0
+vault_x_count 0
 ";
         assert_eq!(text(&all), expected);
     }

@@ -11,6 +11,7 @@
 //! sys/namespace-id/<id>                       its path; at the top of the store
 //! sys/namespace-work/<id>/                    it is being deleted; at the top of the store
 //! sys/namespace-work/<id>/<mount uuid>        work on this mount of it is not finished; at the top of the store
+//! sys/namespace-tended/<id>/<mount uuid>      this mount of it has work in the background; at the top of the store
 //! ```
 
 mod name;
@@ -19,9 +20,11 @@ mod record;
 mod removal;
 mod space;
 mod spaces;
+mod transfer;
 
 pub(crate) use name::check as check_name;
 pub(crate) use place::{Found, Placed, check_open};
-pub(crate) use record::{BELOW, Change, Stored};
+pub(crate) use record::{BELOW, Change, Stored, tended_key};
 pub(crate) use space::Space;
 pub(crate) use spaces::{Makings, Spaces};
+pub(crate) use transfer::{Journey, Moved, SUCCESS};

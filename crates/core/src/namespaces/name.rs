@@ -3,7 +3,7 @@
 use gate::Error;
 
 /// Names that mean something else where a namespace's name stands, in whatever spelling.
-const RESERVED: [&str; 6] = ["audit", "auth", "cubbyhole", "identity", "root", "sys"];
+const RESERVED: [&str; 7] = ["api-lock", "audit", "auth", "cubbyhole", "identity", "root", "sys"];
 /// The longest name in bytes.
 const LONGEST: usize = 128;
 /// The longest path in bytes, so that the path and one inside of it are a path still.
@@ -60,6 +60,7 @@ mod tests {
             "audit",
             "cubbyhole",
             "identity",
+            "api-lock",
             " a",
             "a ",
             "a b",

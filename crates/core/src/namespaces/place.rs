@@ -132,15 +132,17 @@ const SYSTEM: &str = "sys/";
 const UNLOCK: &str = "namespaces/api-lock/unlock";
 /// What is answered below `sys/` in every namespace. A route that comes is one of the root namespace alone unless it is
 /// named here: most are about the server as a whole.
-const INSIDE: [&str; 22] = [
+const INSIDE: [&str; 24] = [
     "auth",
     "capabilities",
     "capabilities-accessor",
     "capabilities-self",
     "internal/specs",
     "internal/ui",
+    "inventory",
     "leases",
     "locked-users",
+    "mfa/validate",
     "mounts",
     "namespaces",
     "plugins/catalog",

@@ -66,11 +66,19 @@ pub(crate) fn key(name: &str) -> Key {
 
 /// At the top of the store.
 pub(crate) fn id_key(id: &str) -> Key {
-    Key::join(["sys/namespace-id/", id])
+    Key::join([gate::namespace::IDS, id])
 }
 
 /// Where work on namespaces is noted that a restart takes up; at the top of the store.
 pub(crate) const WORK: &str = "sys/namespace-work/";
+
+/// Where mounts of namespaces are noted that have work in the background; at the top of the store.
+pub(crate) const TENDED: &str = "sys/namespace-tended/";
+
+/// At the top of the store.
+pub(crate) fn tended_key(id: &str, mount: &str) -> Key {
+    Key::join([TENDED, id, "/", mount])
+}
 
 /// `mount` is the id of a mount, or empty for the namespace as a whole.
 pub(crate) fn work_key(id: &str, mount: &str) -> Key {

@@ -92,6 +92,38 @@ impl Running {
         Ok(())
     }
 
+    /// Loads the namespaces that have work in the background, so that it goes on without anybody asking for it.
+    pub(crate) async fn wake_namespaces(&self) -> Result<(), Error> {
+        let mut after: Option<String> = None;
+        loop {
+            let scan = Scan { prefix: record::TENDED.to_owned(), after, limit: PAGE, values: false };
+            let page = self.store().scan(&scan).await?;
+            for (key, _) in &page.entries {
+                let noted = key.as_str().strip_prefix(record::TENDED).and_then(|rest| rest.split_once('/'));
+                let Some((id, mount)) = noted else { continue };
+                let space = self.spaces.by_id(id).await?;
+                if space.is_none_or(|space| space.mounts.by_uuid(mount).is_none() && !space.mounts.is_left_out(mount)) {
+                    self.forget_tended(id, mount).await?;
+                }
+            }
+            after = page.entries.last().map(|(key, _)| key.as_str().to_owned());
+            if !page.more {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Ends the note that a mount has work in the background.
+    pub(crate) async fn forget_tended(&self, id: &str, mount: &str) -> Result<(), Error> {
+        if id.is_empty() {
+            return Ok(());
+        }
+        let tx = Tx::new(self.store());
+        tx.delete(record::tended_key(id, mount));
+        tx.commit().await?;
+        Ok(())
+    }
+
     /// Ends a note of [`Running::note_work`].
     pub(crate) async fn note_done(&self, id: &str, mount: &str) -> Result<(), Error> {
         if id.is_empty() {
@@ -194,8 +226,13 @@ impl Running {
         if prefix.is_empty() {
             return Err(Error::internal("the root namespace was to be deleted"));
         }
+        self.wipe_below(&prefix).await
+    }
+
+    /// Deletes all that is stored below a prefix of the whole store.
+    pub(super) async fn wipe_below(&self, prefix: &str) -> Result<(), Error> {
         loop {
-            let scan = Scan { prefix: prefix.clone(), after: None, limit: PAGE, values: false };
+            let scan = Scan { prefix: prefix.to_owned(), after: None, limit: PAGE, values: false };
             let page = self.store().scan(&scan).await?;
             let tx = Tx::new(self.store());
             for (key, _) in &page.entries {

@@ -188,7 +188,14 @@ struct Tuning {
 
 fn read(cx: &Cx<System>, path: &str) -> Result<Answer, Error> {
     let space = space(cx)?;
-    let Some(path) = tune_path(path) else { return flat(info(&*space.mounts.exactly(path)?)) };
+    let Some(path) = tune_path(path) else {
+        // Clients tell by this text that nothing is there.
+        let missing = |_| match path.trim_matches('/').strip_prefix("auth/") {
+            Some(inside) => Error::invalid(format!("No auth engine at {inside}/")),
+            None => Error::invalid(format!("No secret engine mount at {}/", path.trim_matches('/'))),
+        };
+        return flat(info(&*space.mounts.exactly(path).map_err(missing)?));
+    };
     let mounted = space.mounts.exactly(path)?;
     let (entry, config) = (&mounted.entry, &mounted.entry.config);
     flat(Tuning {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use api::Flag;
 use engine::{Answer, Body, MountClass};
-use gate::Error;
+use gate::{Error, RouteInfo};
 use serde::Deserialize;
 
 use super::{Cx, Rights, Routes, System, Verb, internal::own_rights, running, space};
@@ -45,15 +45,13 @@ async fn document(cx: Cx<System>, (): (), wanted: Wanted) -> Result<Answer, Erro
                 continue;
             }
             let mount = Mount::new(info, wanted.generic_mount_paths.0);
-            let routes = mounted.backend.routes().iter();
-            for route in
-                routes.filter(|route| reaches(rights.as_ref(), &info.path, route.pattern, listed && route.open))
-            {
-                document.add(&mount, route);
-            }
-            if &*info.path == "sys/" {
-                Bare::routes().iter().for_each(|route| document.add(&mount, route));
-            }
+            let bare = if &*info.path == "sys/" { Bare::routes() } else { Vec::new() };
+            let reached = |route: &&RouteInfo| {
+                let open = listed && route.open;
+                reaches(rights.as_ref(), &info.path, route.pattern, open)
+            };
+            let routes: Vec<_> = mounted.backend.routes().iter().filter(reached).chain(&bare).collect();
+            document.add(&mount, &routes);
         }
     }
     let document = document.finish(&running.settings.compatibility);

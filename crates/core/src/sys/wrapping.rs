@@ -10,10 +10,17 @@ use storage::Tx;
 use tokens::Record;
 
 use super::{Cx, Routes, System, Verb, running, space};
-use crate::wrapping::{Kept, info_key, response_key};
+use crate::wrapping::{Kept, info_key, jwt, response_key};
 
 pub(super) fn routes(routes: Routes<System>) -> Routes<System> {
     routes
+        .on(
+            Verb::Read,
+            "wrapping/pubkey",
+            "Show the public key that signs wrapping tokens in the form of JWTs.",
+            pubkey,
+        )
+        .open()
         .on(Verb::Write, "wrapping/wrap", "Wrap what is sent.", wrap)
         .on(Verb::Write, "wrapping/lookup", "Show what a wrapping token stands for.", lookup)
         .open()
@@ -22,6 +29,18 @@ pub(super) fn routes(routes: Routes<System>) -> Routes<System> {
         .on(Verb::Write, "wrapping/unwrap", "Fetch a wrapped reply, once.", unwrap)
         .open()
         .on(Verb::Write, "wrapping/rewrap", "Put a wrapped reply into a new token.", rewrap)
+}
+
+#[derive(Serialize)]
+struct Public {
+    jwt_x: String,
+    jwt_y: String,
+    jwt_curve: &'static str,
+}
+
+async fn pubkey(cx: Cx<System>, (): ()) -> Result<Data<Public>, Error> {
+    let (jwt_x, jwt_y) = jwt::public(cx.view().tx()).await?;
+    Ok(Data(Public { jwt_x, jwt_y, jwt_curve: "p521" }))
 }
 
 async fn wrap(cx: Cx<System>, (): ()) -> Result<Answer, Error> {
@@ -45,14 +64,16 @@ fn invalid() -> Error {
 /// The wrapping token: the one in the body, else the caller's own.
 async fn find(cx: &Cx<System>, by: ByToken) -> Result<(gate::TokenId, Arc<Record>), Error> {
     let running = running(cx)?;
-    let own = cx.token().cloned();
-    let found = match (by.token.filter(|token| !token.is_empty()), own) {
-        (Some(token), _) => running.tokens.lookup(&token).await?,
-        (None, Some(token)) => running.tokens.lookup(&token).await?,
+    let given = match (by.token.filter(|token| !token.is_empty()), cx.token()) {
+        (Some(token), _) => token,
+        // EXPOSE: looked at as a wrapping token, like one of the body.
+        (None, Some(token)) => SecretString::new(token.expose().clone()),
         (None, None) => {
             return Err(Error::invalid("missing token: give it in the field \"token\" or as X-Vault-Token"));
         }
     };
+    let token = jwt::opened(cx.view().tx(), given).await?.ok_or_else(invalid)?;
+    let found = running.tokens.lookup(&token).await?;
     let space = space(cx)?;
     found
         .filter(|(_, record)| space.from(record.namespace.suffix()).is_some())

@@ -122,6 +122,7 @@ pub(crate) async fn write(cx: Cx<Kv2>, name: Name, wish: Wish) -> Result<Done, E
     // What was changed is tried at once.
     progress.next = None;
     cx.view().put_json(&progress_key(name.as_str()), &progress)?;
+    cx.services().note_tended(cx.view().tx(), cx.mount(), true);
     cx.engine().telling.wake();
     Ok(Done)
 }
@@ -129,6 +130,9 @@ pub(crate) async fn write(cx: Cx<Kv2>, name: Name, wish: Wish) -> Result<Done, E
 pub(crate) async fn delete(cx: Cx<Kv2>, name: Name) -> Result<Done, Error> {
     cx.view().delete(&webhook_key(name.as_str()));
     cx.view().delete(&progress_key(name.as_str()));
+    if cx.view().list(WEBHOOKS, None, 1).await?.names.is_empty() {
+        cx.services().note_tended(cx.view().tx(), cx.mount(), false);
+    }
     Ok(Done)
 }
 

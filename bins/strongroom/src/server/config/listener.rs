@@ -13,7 +13,6 @@ use super::section::{Section, as_text};
 /// What other programs can be told and this one cannot, where passing it over would open a door that the operator
 /// closed, or close one that must be open.
 const REFUSED: &[(&str, &str)] = &[
-    ("chroot_namespace", "no listener is confined to a namespace"),
     ("tls_acme_ca_directory", "certificates are not fetched; set tls_cert_file and tls_key_file"),
     ("tls_acme_domains", "certificates are not fetched; set tls_cert_file and tls_key_file"),
     ("x_forwarded_for_client_cert_header", "certificates of clients are taken from the handshake only"),
@@ -44,11 +43,23 @@ pub(super) fn listener(mut body: Section, warnings: &mut Vec<String>) -> Result<
     config.proxy_protocol = proxy_protocol(&mut body)?;
     open_routes(&mut body, &mut config)?;
     response_headers(&mut body, &mut config)?;
+    config.namespace = chroot(&mut body)?;
     for key in IGNORED {
         body.pass_over(key);
     }
     warnings.extend(body.unknown());
     Ok(config)
+}
+
+/// The namespace that all requests of the listener go into.
+fn chroot(body: &mut Section) -> Result<Option<String>, String> {
+    const KEY: &str = "chroot_namespace";
+    let Some(text) = body.text(KEY)? else { return Ok(None) };
+    let path = text.trim_matches('/');
+    if api::ReqPath::new(path).is_err() || path.split('/').any(|name| name.trim().is_empty()) {
+        return Err(body.says(&format!("{KEY}: {text:?} is no path of a namespace, such as team/web")));
+    }
+    Ok(Some(path.to_owned()).filter(|path| path != "root"))
 }
 
 fn address(body: &mut Section) -> Result<Address, String> {

@@ -123,11 +123,15 @@ fn a_listener_has_all_its_limits() {
     assert_eq!(unlimited.max_request_size, usize::MAX);
     assert_eq!(unlimited.json, usual.json);
     assert_eq!(unlimited.max_request_duration, usual.max_request_duration);
+    let (confined, _) = listener("chroot_namespace = \"/team/web/\"").unwrap();
+    assert_eq!((confined.namespace.as_deref(), usual.namespace), (Some("team/web"), None));
     for (body, word) in [
         ("max_json_depth = 513", "512"),
         ("max_json_depth = \"deep\"", "whole number"),
         ("http_idle_timeout = \"soon\"", "90s"),
-        ("chroot_namespace = \"a\"", "namespace"),
+        ("chroot_namespace = \"a//b\"", "no path of a namespace"),
+        ("chroot_namespace = \"\"", "no path of a namespace"),
+        ("chroot_namespace = \"../a\"", "no path of a namespace"),
     ] {
         let error = listener(body).unwrap_err();
         assert!(error.contains("config.hcl:") && error.contains(word), "{body}: {error}");
