@@ -21,7 +21,7 @@ use std::{
     time::Duration,
 };
 
-use storage::{Batch, BoxFuture, Changes, CommitError, Entry, Error, Key, Page, Revision, Scan, Store};
+use storage::{Batch, BoxFuture, Changes, CommitError, Entry, Error, Frozen, Key, Page, Revision, Scan, Store};
 
 pub use crate::error::OpenError;
 use crate::{
@@ -141,6 +141,14 @@ impl Store for Embedded {
 
     fn follow(&self) -> Changes {
         self.shared.feed.follow()
+    }
+
+    fn freeze(&self) -> BoxFuture<'_, Result<Option<Box<dyn Frozen>>, Error>> {
+        let file = self.shared.file.clone();
+        Box::pin(async move {
+            let still = blocking(move || Readers::freeze(&file)).await?;
+            Ok(Some(Box::new(still) as Box<dyn Frozen>))
+        })
     }
 }
 
