@@ -31,8 +31,9 @@ use crate::{
     live::{self, Live},
     metrics::Metrics,
     namespaces::{Makings, Space, Spaces},
+    restoring,
     services::RequestServices,
-    tending,
+    snapshots, tending,
 };
 
 /// The audit journals by path, each with its public key.
@@ -61,6 +62,7 @@ pub(crate) struct Running {
     pub(crate) lockout: Arc<Lockout>,
     pub(crate) spaces: Spaces,
     pub(crate) guests: Guests,
+    pub(crate) snapshots: snapshots::Account,
     tasks: Mutex<Vec<tokio::task::JoinHandle<()>>>,
     endings: Mutex<HashMap<TokenId, Vec<oneshot::Sender<()>>>>,
 }
@@ -92,6 +94,7 @@ impl Running {
             tasks: Mutex::default(),
             endings: Mutex::default(),
             guests: Guests::default(),
+            snapshots: snapshots::Account::default(),
             barrier,
             clock,
             settings,
@@ -109,6 +112,7 @@ impl Running {
         running.reload_live().await?;
         cluster::note_version(&store, &running.clock, &running.settings).await?;
         running.spawn_tasks();
+        running.tasks.lock().push(tokio::spawn(restoring::watch(Arc::downgrade(core), core.store.follow())));
         running.tasks.lock().push(tokio::spawn(live::follow(Arc::downgrade(&running), changes)));
         Ok(running)
     }
@@ -168,6 +172,16 @@ impl Running {
             }
         }));
         tasks.push(tokio::spawn(tending::tend(Arc::downgrade(self))));
+        tasks.push(tokio::spawn(snapshots::keep(Arc::downgrade(self))));
+        let running = Arc::downgrade(self);
+        tasks.push(tokio::spawn(async move {
+            while let Some(running) = running.upgrade() {
+                running.tend_seals().await;
+                let clock = running.clock.clone();
+                drop(running);
+                clock.sleep(SEAL_CARE).await;
+            }
+        }));
         let root = self.spaces.root();
         for mounted in root.mounts.leaving() {
             tasks.push(tokio::spawn(Arc::clone(self).remove_mount(Arc::clone(root), mounted)));
@@ -447,6 +461,8 @@ impl rotation::Rotate for Background {
 const FAREWELL: Duration = Duration::from_secs(5);
 /// How often it is looked whether the barrier's key has to be replaced.
 const UPKEEP: Duration = Duration::from_secs(60);
+/// How often the ways to the seals are kept open.
+const SEAL_CARE: Duration = Duration::from_secs(600);
 /// How long the upgrade of a mount is waited for.
 const UPGRADE: Duration = Duration::from_secs(5);
 const LEFT_OUT: &str = "the mount is of a kind that this version does not know";
