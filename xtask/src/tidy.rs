@@ -79,6 +79,7 @@ const FAMILIES: &[(&str, bool)] = &[
     ("auth-methods", true),
     ("stores", true),
     ("databases", true),
+    ("seals", true),
     ("bins", false),
 ];
 

@@ -66,6 +66,7 @@ async fn serve(args: &ServerArgs) -> Result<(), String> {
     }
     let (store, counters) = open(&config.storage).await?;
     let core = core(store, counters, &config, log.tap()).await?;
+    tokio::spawn(open_at_start(Arc::clone(&core)));
     let mut serving = Vec::new();
     for listener in &config.listeners {
         serving.push(listen(&core, listener.clone()).await?);
@@ -82,6 +83,29 @@ async fn serve(args: &ServerArgs) -> Result<(), String> {
         let _ = std::fs::remove_file(path);
     }
     Ok(())
+}
+
+/// Goes on with a restore that was cut off, then has the seals open the server.
+async fn open_at_start(core: Arc<Core>) {
+    if let Err(error) = core.resume_restore().await {
+        tracing::error!(%error, "a restore could not go on; start the server again, or restore a snapshot again");
+        return;
+    }
+    core.open_by_itself().await;
+}
+
+/// The stores that a file for `operator migrate` names.
+pub(crate) fn migration(file: &Path) -> Result<(Storage, Storage), String> {
+    let (source, destination, warnings) = config::migration(file)?;
+    for warning in warnings {
+        let _ = writeln!(std::io::stderr(), "warning: {warning}");
+    }
+    Ok((source, destination))
+}
+
+/// A store, for a command that needs no server.
+pub(crate) async fn open_store(storage: &Storage) -> Result<Arc<dyn Store>, String> {
+    open(storage).await.map(|(store, _)| store)
 }
 
 /// The store, and what it counts.
@@ -157,10 +181,10 @@ async fn core(
         default_ttl: config.default_lease_ttl.unwrap_or(mounts::DEFAULT_TTL),
         max_ttl: config.max_lease_ttl.unwrap_or(mounts::MAX_TTL),
     };
-    let (storage_type, journal_directory) = match &config.storage {
-        Storage::Memory => ("inmem", None),
-        Storage::Embedded { path } => ("embedded", Some(path.join("audit"))),
-        Storage::Postgresql(_) => ("postgresql", None),
+    let (storage_type, journal_directory, spool) = match &config.storage {
+        Storage::Memory => ("inmem", None, None),
+        Storage::Embedded { path } => ("embedded", Some(path.join("audit")), Some(path.clone())),
+        Storage::Postgresql(_) => ("postgresql", None, None),
     };
     let settings = Settings {
         kinds: catalogue::KINDS,
@@ -180,6 +204,8 @@ async fn core(
         lockout: config.lockout.clone(),
         cache_bytes: config.cache_bytes,
         first_requests: config.first_requests.clone(),
+        seals: config.seals.clone(),
+        spool,
     };
     Core::new(store, Clock::system(), settings).await.map_err(|error| error.to_string())
 }

@@ -193,6 +193,7 @@ impl Mounted {
             path,
             query: query.split('&').filter_map(pair).collect(),
             body,
+            upload: gate::Upload::default(),
             token: Some(SecretString::new("test".to_owned()).into()),
             wrap_ttl: None,
             remote: Some((remote, 50_000)),

@@ -21,6 +21,7 @@ pub use crate::{
     envelope::OVERHEAD,
     error::Error,
     keyring::{KeyStatus, RotationConfig},
+    rotation::SealsOutside,
     sealed::Sealed,
     unsealed::Unsealed,
     witness::Witness,
@@ -31,13 +32,17 @@ pub const KEYRING: &str = "core/keyring";
 /// The store's key of the root key under the active data key, by which running nodes follow a rekey.
 pub const ROOT_KEY: &str = "core/root-key";
 
-/// Whether this key of the store is not of the data: it is neither shown nor written through the barrier.
+/// The store's key of the version of the stored form.
+pub const FORMAT: &str = "core/format";
+
+/// Whether this key of the store is not of the data: it is neither shown nor written through the barrier. The last two are
+/// there while a snapshot is being put back, or the store copied.
 fn is_reserved(key: &str) -> bool {
-    matches!(key, KEYRING | ROOT_KEY | seal::STORED_AT)
+    matches!(key, KEYRING | ROOT_KEY | FORMAT | seal::STORED_AT | "core/restore" | "core/migration")
 }
 
 /// How many keys are reserved.
-const RESERVED: usize = 3;
+const RESERVED: usize = 6;
 
 #[cfg(test)]
 mod tests;

@@ -38,6 +38,9 @@ impl Root {
     }
 }
 
+/// Seals a text, see [`Unsealed::seals_outside`].
+pub type SealsOutside = Box<dyn Fn(&[u8]) -> Vec<u8> + Send + Sync>;
+
 impl Unsealed {
     /// Makes a new term, which seals from now on; what older terms sealed stays readable. Returns its number.
     pub async fn rotate(&self) -> Result<u32, Error> {
@@ -95,6 +98,21 @@ impl Unsealed {
             }
         }
         Err(Error::Contended)
+    }
+
+    /// Seals one text that is kept outside of the store, for the purpose `label`, which is no key of the store.
+    pub async fn seals_outside(&self, label: &'static str) -> Result<SealsOutside, Error> {
+        let term = self.reserve(1).await?;
+        Ok(Box::new(move |plain: &[u8]| envelope::seal(&term.key, term.number, label, plain)))
+    }
+
+    /// The text that [`Unsealed::seals_outside`] sealed; `None` if it was not sealed with the keys of this server, or sealed
+    /// now.
+    pub fn opens_outside(&self, label: &str, sealed: &[u8]) -> Option<Vec<u8>> {
+        let open = self.opened().ok()?;
+        let (term, rest) = envelope::split(sealed)?;
+        let term = open.ring.term(term)?;
+        envelope::open(&term.key, label, rest).map(|text| text.to_vec())
     }
 
     /// A term with which `n` more values may be sealed.

@@ -4,6 +4,7 @@
 
 use engine::Kind;
 use engine_database::{Targets, target::DatabaseKind};
+use seal::KeeperKind;
 
 /// The secrets engines and auth methods, sorted by class and name.
 pub const KINDS: &[Kind] = &[
@@ -24,6 +25,14 @@ struct Databases;
 
 impl Targets for Databases {
     const KINDS: &'static [DatabaseKind] = DATABASES;
+}
+
+/// The seals that open a server by themselves, sorted by name. Key shares (`shamir`) are what there is without any.
+pub const SEALS: &[KeeperKind] = &[seal_awskms::KIND, seal_static::KIND, seal_transit::KIND];
+
+/// The seal with this name.
+pub fn seal(name: &str) -> Option<&'static KeeperKind> {
+    SEALS.iter().find(|kind| kind.name == name)
 }
 
 /// The stores that a configuration can name.
@@ -74,6 +83,20 @@ mod tests {
             for heading in ["## Routes", "## Example", "## Limits"] {
                 assert!(readme.contains(heading), "{folder}/README.md lacks {heading}");
             }
+        }
+    }
+
+    #[test]
+    fn seals_are_sorted_and_each_has_its_page() {
+        assert!(SEALS.is_sorted_by_key(|kind| kind.name));
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        for kind in SEALS {
+            let readme =
+                std::fs::read_to_string(root.join("seals").join(kind.name).join("README.md")).expect(kind.name);
+            for heading in ["## Options", "## Example", "## Limits"] {
+                assert!(readme.contains(heading), "{} lacks {heading}", kind.name);
+            }
+            assert!(kind.summary.ends_with('.'));
         }
     }
 

@@ -198,6 +198,18 @@ impl Client {
         Ok(reply.bytes_stream().map_err(move |error| Error::transport(&address, error)).boxed())
     }
 
+    /// Sends a file as the body, however large it is, and waits for as long as it takes.
+    pub async fn upload(&self, path: &str, query: &[(&str, &str)], file: &Path) -> Result<Response> {
+        let url = self.url(Verb::Write, path, query)?;
+        let unreadable = |error| Error::Config { message: format!("cannot read {}: {error}", file.display()) };
+        let opened = tokio::fs::File::open(file).await.map_err(unreadable)?;
+        let request = self.prepare(Verb::Write, url.clone())?.header(CONTENT_TYPE, "application/gzip").body(opened);
+        let address = self.shared.place(&url);
+        let reply = request.send().await.map_err(|error| Error::transport(&address, error))?;
+        let received = response::receive(Verb::Write, &url, reply).await?;
+        if received.is_success() { received.into_response() } else { Err(received.into_error()) }
+    }
+
     /// Logs in at `auth/<mount_path>` (as in `approle/login` or `jwt/login`; the `auth/` may be given too) and returns
     /// the new token. The client keeps its own; see [`Client::with_token`].
     pub async fn login(&self, mount_path: &str, body: &Value) -> Result<Auth> {
@@ -243,6 +255,19 @@ impl Client {
         timeout: Option<std::time::Duration>,
     ) -> Result<reqwest::Response> {
         let address = self.shared.place(&url);
+        let mut request = self.prepare(verb, url)?;
+        if let Some(body) = body {
+            let kind = if verb == Verb::Patch { "application/merge-patch+json" } else { "application/json" };
+            request = request.header(CONTENT_TYPE, kind).body(body);
+        }
+        if let Some(timeout) = timeout.filter(|timeout| !timeout.is_zero()) {
+            request = request.timeout(timeout);
+        }
+        request.send().await.map_err(|error| Error::transport(&address, error))
+    }
+
+    /// A request with all headers and no body.
+    fn prepare(&self, verb: Verb, url: Url) -> Result<reqwest::RequestBuilder> {
         let mut request = self.shared.http.request(method(verb), url).header("X-Vault-Request", "true");
         request = request.header(ACCEPT, "application/json");
         if let Some(host) = &self.shared.host {
@@ -264,14 +289,7 @@ impl Client {
         for (name, value) in &self.shared.headers {
             request = request.header(name, value.clone());
         }
-        if let Some(body) = body {
-            let kind = if verb == Verb::Patch { "application/merge-patch+json" } else { "application/json" };
-            request = request.header(CONTENT_TYPE, kind).body(body);
-        }
-        if let Some(timeout) = timeout.filter(|timeout| !timeout.is_zero()) {
-            request = request.timeout(timeout);
-        }
-        request.send().await.map_err(|error| Error::transport(&address, error))
+        Ok(request)
     }
 }
 

@@ -30,7 +30,8 @@ impl Core {
         let record = (Key::new(seal::STORED_AT), Bytes::from(issue.stored.to_json()));
         let barrier = self.barrier();
         let wrong = |error: barrier::Error| Error::internal(error.to_string());
-        barrier.initialize_with(&issue.root_key, vec![record]).await.map_err(wrong)?;
+        let format = crate::format::record(self.settings.version);
+        barrier.initialize_with(&issue.root_key, vec![record, format]).await.map_err(wrong)?;
         let opened = barrier.open(&issue.root_key).await.map_err(wrong)?;
         let running = Running::start(self, opened).await?;
         let unseal_key = issue.shares.first().map(seal::Issued::base64);

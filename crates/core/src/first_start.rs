@@ -155,6 +155,7 @@ impl Running {
             path,
             query: Vec::new(),
             body: if body.len() > 2 { Bytes::from_owner(body) } else { Bytes::new() },
+            upload: gate::Upload::default(),
             token: Some(Arc::clone(token)),
             wrap_ttl: None,
             remote: None,

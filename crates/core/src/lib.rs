@@ -12,6 +12,7 @@ mod cubbyhole;
 mod dev;
 mod first_start;
 mod following;
+mod format;
 mod guests;
 mod help;
 mod host;
@@ -31,10 +32,12 @@ mod pipeline;
 mod policies;
 mod recall;
 mod reply;
+mod restoring;
 mod running;
 mod sealing;
 mod services;
 mod sharded;
+mod snapshots;
 mod status;
 mod sys;
 mod tending;
@@ -58,7 +61,7 @@ pub use gate::Frames;
 pub use live::Cors;
 pub use logs::{Level, Line, Logs};
 pub use reply::{Content, Reply, Success};
-pub use sealing::{Bare, Redact};
+pub use sealing::{Bare, Redact, Seals};
 
 use crate::{running::Running, sealing::Sealing};
 
@@ -100,6 +103,10 @@ pub struct Settings {
     pub cache_bytes: u64,
     /// What a server that is initialised with them is told, once.
     pub first_requests: Vec<FirstRequest>,
+    /// The seals that open the server by themselves.
+    pub seals: Seals,
+    /// Where a snapshot that is to be restored is kept meanwhile; `None` takes the directory of temporary files.
+    pub spool: Option<PathBuf>,
 }
 
 /// Gives names with counts, as they are at the moment.
@@ -121,7 +128,11 @@ pub struct Core {
 impl Core {
     /// A server over `store`, sealed.
     pub async fn new(store: Arc<dyn Store>, clock: Clock, settings: Settings) -> Result<Arc<Self>, Error> {
+        format::check(&store).await?;
         let sealing = Sealing::load(&store).await?;
+        if sealing.restoring.is_none() {
+            restoring::tidy(settings.spool.as_deref());
+        }
         let initialized = sealing.is_initialized();
         let started = clock.now();
         Ok(Arc::new(Self {
@@ -137,12 +148,32 @@ impl Core {
     }
 
     /// Answers a request below `/v1/`.
-    pub async fn handle(&self, request: Arc<Request>) -> Reply {
+    pub async fn handle(self: &Arc<Self>, request: Arc<Request>) -> Reply {
         // Borrowed for the time of the request: a count of its holders would be shared by all processors.
         match &*self.running.load() {
             Some(running) => running.serve(request).await,
+            None if self.takes_snapshot(&request).await => Box::pin(self.take_snapshot(&request)).await,
             None if self.is_initialized() => Reply::refused(Arc::clone(&request.id), Error::Sealed),
             None => Reply::refused(Arc::clone(&request.id), Error::Uninitialized),
+        }
+    }
+
+    /// Whether nothing is there that a snapshot could replace.
+    async fn takes_snapshot(&self, request: &Request) -> bool {
+        gate::Upload::is_wanted_at(request.path.as_str())
+            && request.verb == api::Verb::Write
+            && (!self.is_initialized() || self.sealing.lock().await.restoring.is_some())
+    }
+
+    async fn take_snapshot(self: &Arc<Self>, request: &Request) -> Reply {
+        let told = self.restore_onto_empty(request).await;
+        let json = told.and_then(|told| {
+            serde_json::to_vec(&serde_json::json!({ "data": told }))
+                .map_err(|_| Error::internal("a reply cannot be written as JSON"))
+        });
+        match json {
+            Ok(json) => Reply::bare(Arc::clone(&request.id), 200, json.into()),
+            Err(error) => Reply::refused(Arc::clone(&request.id), error),
         }
     }
 

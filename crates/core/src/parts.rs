@@ -167,6 +167,7 @@ fn request(call: &Call, part: PartRequest, number: usize) -> Result<Request, Err
         path,
         query: part.query,
         body: part.body,
+        upload: gate::Upload::default(),
         token: whole.token.clone(),
         wrap_ttl: whole.wrap_ttl,
         remote: whole.remote,

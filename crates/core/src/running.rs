@@ -34,8 +34,9 @@ use crate::{
     namespaces::{Makings, Space, Spaces},
     nodes::{self, Nodes},
     recall::Recall,
+    restoring,
     services::RequestServices,
-    tending,
+    snapshots, tending,
 };
 
 /// The audit journals by path, each with its public key.
@@ -69,6 +70,7 @@ pub(crate) struct Running {
     pub(crate) lockout: Arc<Lockout>,
     pub(crate) spaces: Spaces,
     pub(crate) guests: Guests,
+    pub(crate) snapshots: snapshots::Account,
     tasks: Mutex<Vec<tokio::task::JoinHandle<()>>>,
     endings: Mutex<HashMap<TokenId, Vec<oneshot::Sender<()>>>>,
 }
@@ -107,6 +109,7 @@ impl Running {
             endings: Mutex::default(),
             guests: Guests::default(),
             recall: Recall::new(settings.cache_bytes / RECALLED),
+            snapshots: snapshots::Account::default(),
             barrier,
             clock,
             settings,
@@ -128,6 +131,7 @@ impl Running {
             running.tasks.lock().push(tokio::spawn(beating));
         }
         running.spawn_tasks();
+        running.tasks.lock().push(tokio::spawn(restoring::watch(Arc::downgrade(core), core.store.follow())));
         running.tasks.lock().push(tokio::spawn(following::follow(Arc::downgrade(&running), changes)));
         Ok(running)
     }
@@ -187,6 +191,16 @@ impl Running {
             }
         }));
         tasks.push(tokio::spawn(tending::tend(Arc::downgrade(self))));
+        tasks.push(tokio::spawn(snapshots::keep(Arc::downgrade(self))));
+        let running = Arc::downgrade(self);
+        tasks.push(tokio::spawn(async move {
+            while let Some(running) = running.upgrade() {
+                running.tend_seals().await;
+                let clock = running.clock.clone();
+                drop(running);
+                clock.sleep(SEAL_CARE).await;
+            }
+        }));
         drop(tasks);
         self.resume_mounts();
     }
@@ -510,6 +524,8 @@ const FAREWELL: Duration = Duration::from_secs(5);
 const LEAVE: Duration = Duration::from_secs(2);
 /// How often it is looked whether the barrier's key has to be replaced.
 const UPKEEP: Duration = Duration::from_secs(60);
+/// How often the ways to the seals are kept open.
+const SEAL_CARE: Duration = Duration::from_secs(600);
 /// How long the upgrade of a mount is waited for.
 const UPGRADE: Duration = Duration::from_secs(5);
 const LEFT_OUT: &str = "the mount is of a kind that this version does not know";

@@ -3,6 +3,7 @@
 //! They need no token, because whoever calls them proves their right with key shares, or asks only how the server is.
 //! Their replies have no envelope.
 
+mod kept;
 mod routes;
 
 use std::{net::IpAddr, sync::Arc};
@@ -19,7 +20,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use storage::{Key, Store, Tx};
 
-use crate::{Core, Reply, first_start, running::Running, status};
+pub use self::kept::Seals;
+use crate::{Core, Reply, first_start, format, restoring::Marker, running::Running, status};
 
 /// A request to a route that answers outside the pipeline.
 #[derive(Debug)]
@@ -82,6 +84,8 @@ pub(crate) struct Sealing {
     unseal: Unseal,
     rekey: Rekey,
     root: GenerateRoot,
+    /// The snapshot that is being put back.
+    pub(crate) restoring: Option<Marker>,
 }
 
 /// How long the store is waited for before what is known of the seal counts.
@@ -94,7 +98,10 @@ impl Sealing {
     pub(crate) async fn load(store: &Arc<dyn Store>) -> Result<Self, Error> {
         let entry = store.get(&Key::new(seal::STORED_AT)).await?;
         let stored = entry.map(|entry| Stored::from_json(&entry.value)).transpose().map_err(invalid)?;
-        Ok(Self { stored, ..Self::default() })
+        let restoring = store.get(&Key::new(snapshot::MARKER)).await?;
+        let restoring = restoring.map(|entry| serde_json::from_slice(&entry.value)).transpose();
+        let restoring = restoring.map_err(|_| Error::internal("the note of a restore cannot be read"))?;
+        Ok(Self { stored, restoring, ..Self::default() })
     }
 
     pub(crate) fn is_initialized(&self) -> bool {
@@ -172,7 +179,9 @@ impl Core {
             ("sys/rekey/verify", verb) => self.rekey_verify(verb, body).await,
             ("sys/generate-root/attempt", verb) => self.generate_root(verb, body).await,
             ("sys/generate-root/update", Verb::Write) => self.generate_root_update(body).await,
-            (path, _) if path.starts_with("sys/rekey-recovery-key/") => Err(self.no_recovery_key()),
+            ("sys/rekey-recovery-key/init", verb) => self.rekey_recovery(verb, body).await,
+            ("sys/rekey-recovery-key/update", Verb::Write) => self.rekey_recovery_update(body).await,
+            ("sys/rekey-recovery-key/verify", verb) => self.rekey_recovery_verify(verb, body).await,
             (path, _) if !Bare::paths().any(|known| known == path) => {
                 Err(Error::NoRoute(format!("no handler for route \"{path}\". unsupported path")))
             }
@@ -195,43 +204,65 @@ impl Core {
         }
     }
 
-    /// A server whose seal is made of key shares has no recovery key.
-    pub(crate) fn no_recovery_key(&self) -> Error {
-        match (self.is_initialized(), self.is_sealed()) {
-            (false, _) => Error::invalid("server is not yet initialized"),
-            (true, true) => Error::Sealed,
+    /// A server whose seal is made of key shares has no recovery key, and one with another seal no other shares.
+    pub(crate) async fn must_have_recovery(&self, wanted: bool) -> Result<(), Error> {
+        let sealing = self.sealing.lock().await;
+        let stored = sealing.stored("server is not yet initialized")?;
+        match (wanted, stored.is_kept()) {
+            (true, true) | (false, false) => Ok(()),
+            (true, false) if self.is_sealed() => Err(Error::Sealed),
             (true, false) => {
-                Error::invalid("recovery rekeying not supported: this seal has key shares, not a recovery key")
+                Err(Error::invalid("recovery rekeying not supported: this seal has key shares, not a recovery key"))
             }
+            (false, true) => Err(Error::invalid(
+                "this seal opens by itself and has recovery shares: replace them with sys/rekey-recovery-key/init (operator rekey -target=recovery)",
+            )),
         }
+    }
+
+    /// As [`Core::rekey`], of recovery shares.
+    pub(crate) async fn rekey_recovery(&self, verb: Verb, body: &[u8]) -> Answered {
+        self.must_have_recovery(true).await?;
+        self.rekey_any(verb, body).await
+    }
+
+    /// As [`Core::rekey_update`], of recovery shares.
+    pub(crate) async fn rekey_recovery_update(&self, body: &[u8]) -> Answered {
+        self.must_have_recovery(true).await?;
+        self.rekey_update(body).await
+    }
+
+    /// As [`Core::rekey_verify`], of recovery shares.
+    pub(crate) async fn rekey_recovery_verify(&self, verb: Verb, body: &[u8]) -> Answered {
+        self.must_have_recovery(true).await?;
+        self.rekey_verify(verb, body).await
     }
 
     async fn initialize(self: &Arc<Self>, request: &Bare) -> Answered {
         let input: InitInput = request.body()?;
-        if input.recovery_shares.is_some_and(|count| count.0 > 0)
-            || input.recovery_threshold.is_some_and(|count| count.0 > 0)
-        {
-            return Err(Error::invalid(
-                "parameters recovery_shares and recovery_threshold not applicable to seal type shamir; use secret_shares and secret_threshold",
-            ));
-        }
-        let new = NewShares {
-            secret_shares: input.secret_shares.map_or(0, |count| count.0),
-            secret_threshold: input.secret_threshold.map_or(0, |count| count.0),
-            pgp_keys: input.pgp_keys.unwrap_or_default(),
-        };
+        let kept = self.settings.seals.active.first().map(|keeper| keeper.kind());
+        let break_glass = input.break_glass.is_some_and(|flag| flag.0);
+        let new = input.shares(kept)?;
         let root_recipient = input.root_token_pgp_key.as_deref().filter(|key| !key.is_empty());
         let now = self.clock.now();
         let root_recipient = root_recipient.map(|key| seal::Recipient::parse(key, now)).transpose();
         let root_recipient = root_recipient.map_err(|why| Error::invalid(format!("root_token_pgp_key: {why}")))?;
         let mut sealing = self.sealing.lock().await;
+        if sealing.restoring.is_some() {
+            return Err(Error::Unavailable("a snapshot is being restored".to_owned()));
+        }
+        sealing.refresh(&self.store).await?;
         if sealing.is_initialized() {
             return Err(Error::invalid("Vault is already initialized"));
         }
-        let issue = seal::init(&new, now).map_err(invalid)?;
+        let issue = match kept {
+            None => seal::init(&new, now).map_err(invalid)?,
+            Some(_) => self.issue_kept(&new, break_glass).await?,
+        };
         let barrier = self.barrier();
         let record = (Key::new(seal::STORED_AT), Bytes::from(issue.stored.to_json()));
-        barrier.initialize_with(&issue.root_key, vec![record]).await.map_err(barrier_error)?;
+        let format = format::record(self.settings.version);
+        barrier.initialize_with(&issue.root_key, vec![record, format]).await.map_err(barrier_error)?;
         sealing.stored = Some(issue.stored);
         self.initialized.store(true, std::sync::atomic::Ordering::Release);
         let token = first_root_token(&barrier, &issue.root_key, self).await?;
@@ -244,12 +275,27 @@ impl Core {
             issue.shares.iter().map(|share| text(share).disclose()).collect()
         };
         let (hex, base64) = (shares(&seal::Issued::hex), shares(&seal::Issued::base64));
-        let mut body = json!({ "keys": hex, "keys_base64": base64, "root_token": token });
+        let mut body = match kept {
+            None => json!({ "keys": hex, "keys_base64": base64, "root_token": token }),
+            Some(_) => json!({
+                "keys": [],
+                "keys_base64": [],
+                "recovery_keys": hex,
+                "recovery_keys_base64": base64,
+                "root_token": token,
+            }),
+        };
         if !new.pgp_keys.is_empty()
             && let Some(object) = body.as_object_mut()
         {
             let prints: Vec<_> = issue.shares.iter().filter_map(seal::Issued::fingerprint).collect();
             object.insert("pgp_fingerprints".to_owned(), json!(prints));
+        }
+        if kept.is_some() {
+            // Whoever has the shares now must get them, whatever comes of this.
+            if let Err(error) = self.open_with(&issue.root_key).await {
+                tracing::error!(%error, "the new server could not be opened; start it again");
+            }
         }
         Ok((200, body))
     }
@@ -257,8 +303,13 @@ impl Core {
     async fn unseal(self: &Arc<Self>, request: &Bare) -> Answered {
         let input: UnsealInput = request.body()?;
         let mut sealing = self.sealing.lock().await;
+        if sealing.restoring.is_some() {
+            return Err(Error::Unavailable("a snapshot is being restored".to_owned()));
+        }
+        sealing.refresh(&self.store).await?;
         let stored = sealing.stored("Vault is not initialized")?;
-        if input.migrate.is_some_and(|flag| flag.0) {
+        let moves = input.migrate.is_some_and(|flag| flag.0);
+        if moves && !self.moves(Some(&stored)) {
             return Err(Error::invalid("migrate: there is no other seal to migrate from or to"));
         }
         if input.reset.is_some_and(|flag| flag.0) {
@@ -271,7 +322,11 @@ impl Core {
         if !self.is_sealed() {
             return Ok((200, self.status_of(&sealing, request.redact)));
         }
-        let submitted = match sealing.unseal.submit(&stored, &key) {
+        let submitted = match moves {
+            false => sealing.unseal.submit(&stored, &key).map(|root_key| root_key.map(Opener::Key)),
+            true => sealing.unseal.submit_to_move(&stored, &key).map(|moving| moving.map(Opener::Moving)),
+        };
+        let submitted = match submitted {
             // Clients that give all shares again take this for no fault: nothing changes. It is told all the same.
             Err(again @ seal::Error::ShareRepeated) => {
                 let mut status = self.status_of(&sealing, request.redact);
@@ -282,17 +337,25 @@ impl Core {
             }
             submitted => submitted.map_err(invalid)?,
         };
-        if let Some(root_key) = submitted {
-            let opened = self.barrier().open(&root_key).await.map_err(barrier_error)?;
-            let running = Running::start(self, Arc::clone(&opened)).await.inspect_err(|_| opened.close())?;
-            Box::pin(running.first_start()).await;
-            self.running.store(Some(running));
+        if let Some(opener) = submitted {
+            let root_key = match opener {
+                Opener::Key(root_key) => root_key,
+                Opener::Moving(moving) => self.move_seal(&mut sealing, &stored, moving).await?,
+            };
+            self.open_with(&root_key).await?;
             tracing::info!("unsealed");
         }
         Ok((200, self.status_of(&sealing, request.redact)))
     }
 
     pub(crate) async fn rekey(&self, verb: Verb, body: &[u8]) -> Answered {
+        if verb == Verb::Write {
+            self.must_have_recovery(false).await?;
+        }
+        self.rekey_any(verb, body).await
+    }
+
+    async fn rekey_any(&self, verb: Verb, body: &[u8]) -> Answered {
         let mut sealing = self.sealing.lock().await;
         let stored = sealing.stored("server is not yet initialized")?;
         match verb {
@@ -339,6 +402,18 @@ impl Core {
                 }
                 Ok((200, body))
             }
+            RekeyStep::Recovered { stored, shares, nonce, backup } => {
+                self.store_record(&mut sealing, &stored).await?;
+                if backup {
+                    keep_backup(&running, &shares, &nonce).await?;
+                }
+                let mut body = issued(&shares, &nonce);
+                if let Some(object) = body.as_object_mut() {
+                    object.insert("backup".to_owned(), json!(backup));
+                    object.insert("verification_required".to_owned(), json!(false));
+                }
+                Ok((200, body))
+            }
             RekeyStep::Complete { issue, nonce, backup } => {
                 let record = (Key::new(seal::STORED_AT), Bytes::from(issue.stored.to_json()));
                 running.barrier.change_root_key(&issue.root_key, vec![record]).await.map_err(barrier_error)?;
@@ -367,6 +442,10 @@ impl Core {
                 let input: ShareInput = parse(body)?;
                 match sealing.rekey.verify(&input.nonce, &input.key()?).map_err(invalid)? {
                     Verification::More(status) => to_json(&status),
+                    Verification::Recovered { stored, nonce } => {
+                        self.store_record(&mut sealing, &stored).await?;
+                        Ok((200, json!({ "nonce": nonce, "complete": true })))
+                    }
                     Verification::Complete { stored, root_key, nonce } => {
                         let record = (Key::new(seal::STORED_AT), Bytes::from(stored.to_json()));
                         running.barrier.change_root_key(&root_key, vec![record]).await.map_err(barrier_error)?;
@@ -523,6 +602,42 @@ struct InitInput {
     root_token_pgp_key: Option<String>,
     recovery_shares: Option<Count>,
     recovery_threshold: Option<Count>,
+    recovery_pgp_keys: Option<Vec<String>>,
+    break_glass: Option<Flag>,
+}
+
+impl InitInput {
+    /// The set of shares that goes with the seal: `kept` is the kind of one that opens by itself.
+    fn shares(&self, kept: Option<&str>) -> Result<NewShares, Error> {
+        let given = |count: Option<Count>| count.map_or(0, |count| count.0);
+        let secret = (given(self.secret_shares), given(self.secret_threshold));
+        let recovery = (given(self.recovery_shares), given(self.recovery_threshold));
+        let (numbers, keys) = match kept {
+            None if recovery != (0, 0) => {
+                return Err(Error::invalid(
+                    "parameters recovery_shares and recovery_threshold not applicable to seal type shamir; use secret_shares and secret_threshold",
+                ));
+            }
+            None if self.break_glass.is_some_and(|flag| flag.0) => {
+                return Err(Error::invalid("break_glass not applicable to seal type shamir: its shares open anyway"));
+            }
+            None => (secret, &self.pgp_keys),
+            Some(kind) if secret != (0, 0) => {
+                return Err(Error::invalid(format!(
+                    "parameters secret_shares and secret_threshold not applicable to seal type {kind}; use recovery_shares and recovery_threshold"
+                )));
+            }
+            Some(_) => (recovery, &self.recovery_pgp_keys),
+        };
+        let pgp_keys = keys.clone().unwrap_or_default();
+        Ok(NewShares { secret_shares: numbers.0, secret_threshold: numbers.1, pgp_keys })
+    }
+}
+
+/// What enough shares gave.
+enum Opener {
+    Key(seal::RootKey),
+    Moving(seal::Moving),
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -104,17 +104,15 @@ impl Core {
 
     pub(crate) fn status_of(&self, sealing: &Sealing, redact: Redact) -> Value {
         let mut body = json!({
-            "type": "shamir",
             "initialized": self.is_initialized(),
             "sealed": self.is_sealed(),
             "version": self.version(redact),
             "strongroom_version": if redact.version { "" } else { self.settings.version },
             "build_date": "",
-            "migration": false,
-            "recovery_seal": false,
             "storage_type": self.settings.storage_type,
         });
         if let Some(body) = body.as_object_mut() {
+            body.extend(sealing.described(self));
             body.extend(sealing.progress());
         }
         self.name_cluster(&mut body, redact);

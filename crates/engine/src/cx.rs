@@ -167,6 +167,11 @@ impl<E> Cx<E> {
         &self.call.request.body
     }
 
+    /// The body in pieces, once, on routes that take it so.
+    pub fn upload(&self) -> Option<gate::Pieces> {
+        self.call.request.upload.take()
+    }
+
     /// Reads the body into a type that borrows from it, so that what is secret is not copied. Unknown fields become a
     /// warning.
     pub fn parse<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Error> {

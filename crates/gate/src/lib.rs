@@ -16,6 +16,7 @@ pub mod namespace;
 mod part;
 mod request;
 mod rooms;
+mod upload;
 mod watch;
 
 pub use answer::{Answer, Body, Frames, LeaseGrant, Login, Steady, TokenKind, TokenParams};
@@ -31,4 +32,5 @@ pub use rooms::{
     Admitted, Authenticate, Authenticated, Authorise, Conditions, Decision, Facts, Limit, Limited, Permitted, Record,
     Refused, Route, Routed, Rule, Target, Unlimited,
 };
+pub use upload::{Pieces, Upload};
 pub use watch::{Sight, Watch};

@@ -27,6 +27,8 @@ pub struct Request {
     pub query: Vec<(String, String)>,
     /// The body: empty, or a JSON object within the limits of the listener.
     pub body: Bytes,
+    /// The body where a route takes it in pieces.
+    pub upload: crate::Upload,
     /// The token, if one was sent.
     pub token: Option<Arc<SecretString>>,
     /// For how long the reply shall be wrapped.
@@ -58,6 +60,7 @@ impl Request {
             path,
             query: self.query.clone(),
             body: self.body.clone(),
+            upload: self.upload.clone(),
             token: self.token.clone(),
             wrap_ttl: self.wrap_ttl,
             remote: self.remote,

@@ -1,8 +1,9 @@
 //! Bodies on their way in: read within a limit, into memory that is wiped.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use futures::StreamExt;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use secret::Zeroizing;
@@ -30,6 +31,44 @@ pub(crate) async fn read(mut body: Incoming, limit: usize, room: &Room) -> Resul
     }
     Ok(if read.bytes.is_empty() { Bytes::new() } else { Bytes::from_owner(read) })
 }
+
+/// The body as it comes, for who reads it later; each piece has to come within `wait`.
+pub(crate) fn pieces(body: Incoming, wait: Duration) -> gate::Pieces {
+    let next = move |mut body: Incoming| async move {
+        loop {
+            let frame = match tokio::time::timeout(wait, body.frame()).await {
+                Ok(None) => return None,
+                Ok(Some(Ok(frame))) => frame,
+                Ok(Some(Err(_))) => {
+                    return Some((Err(gate::Error::invalid("the body ended before its announced end")), body));
+                }
+                Err(_) => return Some((Err(gate::Error::invalid("the body came too slowly")), body)),
+            };
+            if let Ok(data) = frame.into_data() {
+                return Some((Ok(data), body));
+            }
+        }
+    };
+    Box::pin(futures::stream::unfold(body, next))
+}
+
+/// Reads a body that nobody wanted, as far as is decent: a client that is still sending does not hear the reply.
+pub(crate) async fn drain(mut pieces: gate::Pieces) {
+    let read = async {
+        let mut left = DECENT;
+        while let Some(Ok(piece)) = pieces.next().await {
+            left = left.saturating_sub(piece.len());
+            if left == 0 {
+                break;
+            }
+        }
+    };
+    // What comes later is cut off with the connection.
+    let _ = tokio::time::timeout(Duration::from_secs(5), read).await;
+}
+
+/// How much of a body is read that nobody wanted.
+const DECENT: usize = 16 * 1024 * 1024;
 
 /// The memory that large bodies share, so that many of them at once cannot exhaust it. Small ones are always taken.
 pub(crate) struct Room(Arc<Semaphore>);

@@ -10,8 +10,9 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use futures::FutureExt;
-use gate::{Error, RequestId};
+use gate::{Error, RequestId, Upload};
 use http::{Method, Request, Response, request::Parts};
 use hyper::body::{Body as _, Incoming};
 use parking_lot::Mutex;
@@ -90,9 +91,12 @@ impl Exchange {
         request: Request<Incoming>,
         id: &RequestId,
     ) -> Result<Response<ReplyBody>, Fault> {
-        let most = self.config.max_request_duration;
-        let mut deadline = from.deadline(most);
         let (parts, incoming) = request.into_parts();
+        let most = match Upload::is_wanted_at(parts.uri.path().strip_prefix("/v1/").unwrap_or_default()) {
+            true => self.config.max_request_duration.max(UPLOAD),
+            false => self.config.max_request_duration,
+        };
+        let mut deadline = from.deadline(most);
         let asked = match self.read(from.peer, &parts, incoming, id).await {
             Ok(Some(asked)) => asked,
             Ok(None) => return Ok(reply::root(id, self.core.ui_headers())),
@@ -102,6 +106,10 @@ impl Exchange {
                 }
                 return Err(fault);
             }
+        };
+        let upload = match &asked {
+            Asked::Api(request) => request.upload.clone(),
+            Asked::Bare(_) => Upload::default(),
         };
         let at = Arc::clone(from);
         let held = Arc::clone(from) as Held;
@@ -113,6 +121,9 @@ impl Exchange {
             }
         });
         let mut reply = deadline.hold(carried).await.ok_or(Fault::SlowAnswer(most))??;
+        if let Some(unread) = upload.take() {
+            body::drain(unread).await;
+        }
         let headers = reply.take_headers();
         let (_, outcome) = reply.into_parts();
         let mut response = match outcome {
@@ -134,6 +145,11 @@ impl Exchange {
         let head = Head::parse(parts, peer, &self.config)?;
         let most = self.config.max_request_duration;
         let wait = Some(self.config.read_timeout).filter(|wait| !wait.is_zero()).map_or(most, |wait| wait.min(most));
+        let Some(head) = head else { return Ok(None) };
+        if head.takes_pieces() {
+            let upload = Upload::new(body::pieces(incoming, wait));
+            return Ok(Some(head.with(Bytes::new(), upload, id, self.core.clock().now(), &self.config.json)?));
+        }
         let empty = incoming.is_end_stream();
         let read = body::read(incoming, self.config.max_request_size, &self.room);
         // What is there already needs no timer.
@@ -141,8 +157,7 @@ impl Exchange {
             true => read.await?,
             false => tokio::time::timeout(wait, read).await.map_err(|_| Fault::SlowBody(wait))??,
         };
-        let Some(head) = head else { return Ok(None) };
-        Ok(Some(head.with(body, id, self.core.clock().now(), &self.config.json)?))
+        Ok(Some(head.with(body, Upload::default(), id, self.core.clock().now(), &self.config.json)?))
     }
 }
 
@@ -257,6 +272,9 @@ impl<T: Send + 'static> Drop for Carried<T> {
         });
     }
 }
+
+/// How long a request may take whose body is handed on in pieces; each piece has its own limit besides.
+const UPLOAD: Duration = Duration::from_secs(6 * 60 * 60);
 
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use api::{ReqPath, Verb};
 use bytes::Bytes;
 use clock::Timestamp;
-use gate::{Error, Inline, Namespace, Request, RequestId};
+use gate::{Error, Inline, Namespace, Request, RequestId, Upload};
 use http::{
     HeaderMap, HeaderName, Method,
     header::{self, AUTHORIZATION},
@@ -97,10 +97,16 @@ impl Head {
         }))
     }
 
+    /// Whether the body is handed on unread.
+    pub(crate) fn takes_pieces(&self) -> bool {
+        self.verb == Verb::Write && !self.help && Upload::is_wanted_at(self.path.as_str())
+    }
+
     /// Joins the head with its body.
     pub(crate) fn with(
         self,
         body: Bytes,
+        upload: Upload,
         id: &RequestId,
         received: Timestamp,
         limits: &json::Limits,
@@ -126,6 +132,7 @@ impl Head {
             path: self.path,
             query: self.query,
             body,
+            upload,
             token: self.token,
             wrap_ttl: self.wrap_ttl,
             remote: Some(self.remote),

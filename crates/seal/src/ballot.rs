@@ -4,6 +4,13 @@ use secret::SecretString;
 
 use crate::{Error, KeyShare, RootKey, SealKey, Stored};
 
+/// What enough of the right shares give.
+pub(crate) struct Opened {
+    pub(crate) key: SealKey,
+    /// `None` if the shares only authorise.
+    pub(crate) root_key: Option<RootKey>,
+}
+
 /// The shares given so far for one operation.
 #[derive(Debug, Default)]
 pub(crate) struct Ballot {
@@ -18,9 +25,9 @@ impl Ballot {
         self.shares.len()
     }
 
-    /// Takes a share. With the last one needed it gives the root key. Whatever comes of that, the shares are
-    /// forgotten.
-    pub(crate) fn add(&mut self, stored: &Stored, text: &SecretString) -> Result<Option<RootKey>, Error> {
+    /// Takes a share. With the last one needed it gives the key that the shares stand for, and the root key if they open it.
+    /// Whatever comes of that, the shares are forgotten.
+    pub(crate) fn add(&mut self, stored: &Stored, text: &SecretString) -> Result<Option<Opened>, Error> {
         let config = stored.config();
         if self.set != config.nonce {
             // The shares were replaced meanwhile, perhaps through another node: the old ones are of no use.
@@ -35,7 +42,9 @@ impl Ballot {
             return Ok(None);
         }
         let shares = std::mem::take(&mut self.shares);
-        stored.unwrap(&combine(&shares)?).map(Some)
+        let key = combine(&shares)?;
+        let root_key = stored.opened_by(&key)?;
+        Ok(Some(Opened { key, root_key }))
     }
 }
 

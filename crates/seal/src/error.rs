@@ -85,6 +85,11 @@ pub enum Error {
     /// Enough shares were given, but they do not restore the key.
     #[error("the shares do not belong together or to this server; all of them were forgotten, begin again")]
     SharesMixed,
+    /// The shares were given to open the seal, but cannot.
+    #[error(
+        "these shares authorise and cannot open: the seal opens by itself. Mend the way to it, or move to key shares with -migrate while it can still be reached"
+    )]
+    SharesOnlyAuthorise,
     /// The number of shares is out of range.
     #[error("secret_shares must be 1 to 255, not {0}")]
     SharesRange(u64),

@@ -123,7 +123,7 @@ impl GenerateRoot {
     pub fn submit(&mut self, stored: &Stored, nonce: &str, share: &SecretString) -> Result<RootStep, Error> {
         let attempt = self.0.as_mut().ok_or(Error::NoRootGeneration)?;
         check_nonce("root generation", nonce, &attempt.nonce)?;
-        // That the root key could be unwrapped is the proof that the shares are right; it is not needed itself.
+        // That it opened is the proof that the shares are right; what it opened is not needed itself.
         let Some(_proof) = attempt.ballot.add(stored, share)? else {
             return Ok(RootStep::More(self.status(stored)));
         };

@@ -4,7 +4,7 @@ use clock::Timestamp;
 use data_encoding::{BASE64, HEXLOWER};
 use secret::SecretString;
 
-use crate::{Config, Error, KeyShare, Recipient, RootKey, SealKey, Stored};
+use crate::{Config, Copy, Error, KeyShare, Recipient, RootKey, SealKey, Stored};
 
 /// The set of shares an operator asks for, at initialisation and at a rekey.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +22,20 @@ pub struct NewShares {
 /// PGP keys must be good at the time `now`.
 pub fn init(new: &NewShares, now: Timestamp) -> Result<Issue, Error> {
     Checked::new(new, now)?.issue()
+}
+
+/// As [`init`], with seals that open by themselves: `copies` is the new `root_key`, wrapped for each of them. The shares are
+/// recovery shares, which authorise; with `opening` they open, too, should every seal be lost.
+pub fn init_kept(
+    new: &NewShares,
+    opening: bool,
+    root_key: RootKey,
+    copies: Vec<Copy>,
+    now: Timestamp,
+) -> Result<Issue, Error> {
+    let checked = Checked::new(new, now)?;
+    let (stored, shares) = checked.issue_for(opening.then_some(&root_key))?;
+    Ok(Issue { stored: stored.with_copies(copies), root_key, shares })
 }
 
 /// What [`init`] makes.
@@ -104,13 +118,24 @@ impl Checked {
     }
 
     pub(crate) fn issue(&self) -> Result<Issue, Error> {
-        let (root_key, key) = (RootKey::make(), SealKey::make());
+        let root_key = RootKey::make();
+        let (stored, shares) = self.issue_for(Some(&root_key))?;
+        Ok(Issue { stored, root_key, shares })
+    }
+
+    /// New shares, which open `root_key` or, without one, only authorise.
+    pub(crate) fn issue_for(&self, root_key: Option<&RootKey>) -> Result<(Stored, Vec<Issued>), Error> {
+        let key = SealKey::make();
         let shares = self.split(&key)?;
         let shares = match self.recipients.as_slice() {
             [] => shares.into_iter().map(Issued::Clear).collect(),
             recipients => encrypt(shares, recipients)?,
         };
-        Ok(Issue { stored: Stored::wrap(self.config.clone(), &key, &root_key), root_key, shares })
+        let stored = match root_key {
+            Some(root_key) => Stored::wrap(self.config.clone(), &key, root_key),
+            None => Stored::authorise(self.config.clone(), &key),
+        };
+        Ok((stored, shares))
     }
 
     fn split(&self, key: &SealKey) -> Result<Vec<KeyShare>, Error> {

@@ -1,4 +1,4 @@
-//! A seal wraps and unwraps the root key; this is the Shamir seal.
+//! A seal wraps and unwraps the root key: the Shamir seal, and what seals that open by themselves have in common.
 //!
 //! The root key opens the barrier. It is stored wrapped by a key that exists nowhere but in the shares handed to the
 //! key holders ([`init`]). [`Unseal`] collects shares until the root key can be unwrapped, [`Rekey`] replaces the root
@@ -11,6 +11,7 @@ mod config;
 mod error;
 mod generate_root;
 mod init;
+mod keeper;
 mod recipient;
 mod rekey;
 mod share;
@@ -23,12 +24,13 @@ pub use crate::{
     config::Config,
     error::Error,
     generate_root::{EncodedToken, GenerateRoot, Grant, OTP_LENGTH, RootRequest, RootStatus, RootStep, decode_token},
-    init::{Issue, Issued, NewShares, init},
+    init::{Issue, Issued, NewShares, init, init_kept},
+    keeper::{Copy, Keeper, KeeperError, KeeperKind, Kept, Options, Wrapped, copies_anew, missing, open_by},
     recipient::Recipient,
     rekey::{Rekey, RekeyRequest, RekeyStatus, RekeyStep, Verification, VerificationStatus},
     share::KeyShare,
     stored::{STORED_AT, Stored},
-    unseal::{Unseal, UnsealStatus},
+    unseal::{Moving, Unseal, UnsealStatus},
 };
 
 /// The key that opens the barrier: 32 random bytes.

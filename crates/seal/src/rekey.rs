@@ -38,6 +38,17 @@ pub enum RekeyStep {
         /// The status with the verification nonce.
         status: RekeyStatus,
     },
+    /// The shares beside a seal that opens by itself were replaced: store it, then hand them out. The root key stays.
+    Recovered {
+        /// The record to store.
+        stored: Stored,
+        /// The new shares.
+        shares: Vec<Issued>,
+        /// The nonce of the rekey.
+        nonce: String,
+        /// Whether to keep a copy of the encrypted shares.
+        backup: bool,
+    },
     /// The rekey is done: store it, then hand out the shares.
     Complete {
         /// The new record, root key and shares.
@@ -55,6 +66,13 @@ pub enum RekeyStep {
 pub enum Verification {
     /// More shares are needed.
     More(VerificationStatus),
+    /// The shares beside a seal that opens by itself are replaced: store it. The root key stays.
+    Recovered {
+        /// The record to store.
+        stored: Stored,
+        /// The nonce of the verification.
+        nonce: String,
+    },
     /// The rekey is done: store it.
     Complete {
         /// The record to store.
@@ -152,19 +170,33 @@ impl Rekey {
         if attempt.pending.is_some() {
             return Err(Error::VerificationAwaited);
         }
-        // That the root key could be unwrapped is the proof that the shares are right; it is not needed itself.
-        let Some(_proof) = attempt.ballot.add(stored, share)? else {
+        // That it opened is the proof that the shares are right.
+        let Some(opened) = attempt.ballot.add(stored, share)? else {
             return Ok(RekeyStep::More(self.status(stored)));
         };
-        let issue = attempt.new.issue()?;
+        let (issue, recovered) = match stored.is_kept() {
+            // Only the shares change: the seal has the root key, and shares that opened it go on to.
+            true => {
+                let (new, shares) = attempt.new.issue_for(opened.root_key.as_ref())?;
+                (None, Some((new.with_copies(stored.copies().to_vec()), shares)))
+            }
+            false => (Some(attempt.new.issue()?), None),
+        };
         if attempt.require_verification {
-            let Issue { stored: new, shares, .. } = issue;
+            let (new, shares) = match (issue, recovered) {
+                (Some(Issue { stored, shares, .. }), _) | (None, Some((stored, shares))) => (stored, shares),
+                (None, None) => return Err(Error::NoRekey),
+            };
             attempt.pending = Some(Pending { nonce: crypto::random::uuid(), ballot: Ballot::default(), stored: new });
             return Ok(RekeyStep::Verify { shares, status: self.status(stored) });
         }
         let (nonce, backup) = (std::mem::take(&mut attempt.nonce), attempt.backup);
         self.0 = None;
-        Ok(RekeyStep::Complete { issue, nonce, backup })
+        match (issue, recovered) {
+            (Some(issue), _) => Ok(RekeyStep::Complete { issue, nonce, backup }),
+            (None, Some((stored, shares))) => Ok(RekeyStep::Recovered { stored, shares, nonce, backup }),
+            (None, None) => Err(Error::NoRekey),
+        }
     }
 
     /// Takes a new share. With the last one needed the rekey is complete. Wrong shares lead to
@@ -173,12 +205,15 @@ impl Rekey {
         let attempt = self.0.as_mut().ok_or(Error::NoRekey)?;
         let pending = attempt.pending.as_mut().ok_or(Error::NoVerification)?;
         check_nonce("rekey verification", nonce, &pending.nonce)?;
-        let Some(root_key) = pending.ballot.add(&pending.stored, share)? else {
+        let Some(opened) = pending.ballot.add(&pending.stored, share)? else {
             return Ok(Verification::More(self.verification()?));
         };
         let (stored, nonce) = (pending.stored.clone(), pending.nonce.clone());
         self.0 = None;
-        Ok(Verification::Complete { stored, root_key, nonce })
+        match opened.root_key.filter(|_| !stored.is_kept()) {
+            Some(root_key) => Ok(Verification::Complete { stored, root_key, nonce }),
+            None => Ok(Verification::Recovered { stored, nonce }),
+        }
     }
 
     /// How far the verification is.

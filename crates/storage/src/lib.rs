@@ -46,6 +46,22 @@ pub trait Store: Send + Sync + 'static {
     /// The keys that change from now on, in the order of their commits. A follower that falls too far behind gets
     /// [`Change::Lost`] and must forget what it holds in memory.
     fn follow(&self) -> Changes;
+
+    /// The whole store as it is now, to be read in peace while commits go on; `None` if the store has no such thing, and
+    /// whoever needs one state has to make it out of the four other methods. What it holds up may grow until it is dropped,
+    /// such as a log.
+    fn freeze(&self) -> BoxFuture<'_, Result<Option<Box<dyn Frozen>>, Error>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+}
+
+/// A store as it was at one moment, see [`Store::freeze`].
+pub trait Frozen: Send + Sync {
+    /// The newest commit that it shows.
+    fn revision(&self) -> Revision;
+
+    /// As [`Store::scan`], but all pages are of the same state.
+    fn scan<'a>(&'a self, scan: &'a Scan) -> BoxFuture<'a, Result<Page, Error>>;
 }
 
 /// A stream of changes, see [`Store::follow`].

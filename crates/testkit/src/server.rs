@@ -31,6 +31,9 @@ pub struct Server {
     storage: Option<String>,
 }
 
+/// What stands before the further lines of configuration.
+const OWN_LINES: &str = "# What the test adds.\n";
+
 /// How long a server may take to come up, and effects to show, before a test gives up. It is for machines that are busy with
 /// other things: no test passes later by it.
 pub const PATIENCE: Duration = Duration::from_secs(180);
@@ -81,6 +84,19 @@ impl Server {
         Self::prepared(binary, true, None, "")
     }
 
+    /// As [`Server::sealed`], with further lines of configuration.
+    pub fn sealed_with(binary: impl AsRef<Path>, config: &str) -> Self {
+        Self::prepared(binary, true, None, config)
+    }
+
+    /// Replaces the further lines of configuration; they count when the process is started again.
+    pub fn reconfigure(&mut self, config: &str) {
+        let path = self.folder.path().join("config.hcl");
+        let text = std::fs::read_to_string(&path).expect("the configuration");
+        let own = text.split(OWN_LINES).next().unwrap_or_default();
+        std::fs::write(path, format!("{own}{OWN_LINES}{config}\n")).expect("the configuration is written");
+    }
+
     fn prepared(binary: impl AsRef<Path>, tls: bool, storage: Option<&str>, more: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary directory");
         let port = spare_port();
@@ -90,7 +106,7 @@ impl Server {
         let config = format!(
             "{}\n\
              listener \"tcp\" {{\n  address = \"127.0.0.1:{port}\"\n  tls_cert_file = \"{at}/cert.pem\"\n  \
-             tls_key_file = \"{at}/key.pem\"\n  tls_disable = {}\n}}\nlog_level = \"info\"\n{more}\n",
+             tls_key_file = \"{at}/key.pem\"\n  tls_disable = {}\n}}\nlog_level = \"info\"\n{OWN_LINES}{more}\n",
             storage.unwrap_or(&own),
             !tls
         );

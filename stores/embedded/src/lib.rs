@@ -21,7 +21,7 @@ use std::{
     time::Duration,
 };
 
-use storage::{Batch, BoxFuture, Changes, CommitError, Entry, Error, Key, Page, Revision, Scan, Store};
+use storage::{Batch, BoxFuture, Changes, CommitError, Entry, Error, Frozen, Key, Page, Revision, Scan, Store};
 
 pub use crate::error::OpenError;
 use crate::{
@@ -52,6 +52,9 @@ pub struct Options {
     pub cache_kib: u32,
     /// How long nobody must have written before space is given back to the file system. Default: 1 s.
     pub idle: Duration,
+    /// While others write without such a pause: how long to let them before a small piece of free space is given back
+    /// between two of their commits. Default: 100 ms, which gives back some 5 MiB a second.
+    pub busy: Duration,
 }
 
 /// What a store has done since it was opened.
@@ -83,7 +86,7 @@ impl Embedded {
         let readers = Readers::open(&file, &options)?;
         let queue = Arc::new(Queue::new());
         let shared = Arc::new(Shared::new(file.clone()));
-        let writer = Writer::new(connection, Arc::clone(&queue), Arc::clone(&shared), revision, options.idle)
+        let writer = Writer::new(connection, Arc::clone(&queue), Arc::clone(&shared), revision, &options)
             .map_err(|error| OpenError::from_sqlite(&file, &error))?;
         let writer = std::thread::Builder::new()
             .name("store-writer".to_owned())
@@ -142,6 +145,14 @@ impl Store for Embedded {
     fn follow(&self) -> Changes {
         self.shared.feed.follow()
     }
+
+    fn freeze(&self) -> BoxFuture<'_, Result<Option<Box<dyn Frozen>>, Error>> {
+        let file = self.shared.file.clone();
+        Box::pin(async move {
+            let still = blocking(move || Readers::freeze(&file)).await?;
+            Ok(Some(Box::new(still) as Box<dyn Frozen>))
+        })
+    }
 }
 
 impl Drop for Embedded {
@@ -165,7 +176,7 @@ impl fmt::Debug for Embedded {
 impl Default for Options {
     fn default() -> Self {
         let processors = std::thread::available_parallelism().map_or(2, usize::from);
-        Self { max_bytes: None, readers: processors.clamp(2, 4), cache_kib: 2048, idle: Duration::from_secs(1) }
+        Self { max_bytes: None, readers: processors.clamp(2, 4), cache_kib: 2048, idle: Duration::from_secs(1), busy: Duration::from_millis(100) }
     }
 }
 

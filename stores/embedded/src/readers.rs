@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 use rusqlite::{Connection, Row, types::Type};
-use storage::{Entry, Error, Key, Page, Revision, Scan};
+use storage::{BoxFuture, Entry, Error, Frozen, Key, Page, Revision, Scan};
 
 use crate::{OpenError, Options, error::fault, schema};
 
@@ -39,6 +39,20 @@ impl Readers {
         self.read(|connection| page(connection, scan))
     }
 
+    /// One more connection, which goes on to see what it sees now. The log of writes cannot begin anew meanwhile.
+    pub(crate) fn freeze(file: &Path) -> Result<Still, Error> {
+        let open = || {
+            let connection = schema::open_reader(file, STILL_KIB)?;
+            connection.execute_batch("BEGIN")?;
+            // The first read settles which state it is.
+            let revision =
+                connection.query_row("SELECT value FROM meta WHERE name = 'revision'", [], |row| revision(row, 0))?;
+            Ok((connection, revision))
+        };
+        let (connection, revision) = open().map_err(|error| fault(file, &error))?;
+        Ok(Still { connection: Mutex::new(connection), revision, file: file.to_owned() })
+    }
+
     /// Closes the connections; there must be no reads any more.
     pub(crate) fn close(&mut self) {
         self.connections.clear();
@@ -57,6 +71,26 @@ impl Readers {
         free.or_else(|| in_turn().next().map(Mutex::lock))
     }
 }
+
+/// The store as it was at one moment.
+pub(crate) struct Still {
+    connection: Mutex<Connection>,
+    revision: Revision,
+    file: PathBuf,
+}
+
+impl Frozen for Still {
+    fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    fn scan<'a>(&'a self, scan: &'a Scan) -> BoxFuture<'a, Result<Page, Error>> {
+        Box::pin(async move { page(&self.connection.lock(), scan).map_err(|error| fault(&self.file, &error)) })
+    }
+}
+
+/// The memory for pages of a connection that reads everything once.
+const STILL_KIB: u32 = 512;
 
 fn page(connection: &Connection, scan: &Scan) -> rusqlite::Result<Page> {
     let (start, behind) = match &scan.after {

@@ -6,14 +6,14 @@ use std::{
         Arc,
         atomic::{AtomicI32, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rusqlite::{Connection, DEFAULT_NAME, OptionalExtension, TransactionBehavior, params, wal::CheckpointMode};
 use storage::{Batch, CommitError, Feed, Key, Revision};
 
 use crate::{
-    Stats,
+    Options, Stats,
     error::{fault, is_full},
     queue::{GROUP, Job, Queue, Taken},
     readers::revision,
@@ -54,6 +54,9 @@ pub(crate) struct Writer {
     /// Pages were given back, and the file is not shorter yet.
     owed: bool,
     idle: Duration,
+    /// When free space was last looked for, and how long to let others write before the next time.
+    looked: Instant,
+    busy: Duration,
 }
 
 /// How the check of a batch inside a transaction ended.
@@ -68,7 +71,7 @@ impl Writer {
         queue: Arc<Queue>,
         shared: Arc<Shared>,
         revision: Revision,
-        idle: Duration,
+        options: &Options,
     ) -> rusqlite::Result<Self> {
         let log = Arc::new(AtomicI32::new(0));
         let told = Arc::clone(&log);
@@ -92,7 +95,9 @@ impl Writer {
             deleted,
             reclaiming: false,
             owed: false,
-            idle,
+            idle: options.idle,
+            looked: Instant::now(),
+            busy: options.busy,
         })
     }
 
@@ -107,6 +112,10 @@ impl Writer {
                     self.reclaiming = false;
                     self.recent = [jobs.len(), self.recent[0]];
                     self.serve(jobs);
+                    // Those who write without a pause must not keep the file from getting shorter.
+                    if self.deleted && self.looked.elapsed() >= self.busy {
+                        self.reclaim();
+                    }
                 }
                 Taken::Idle => self.reclaim(),
                 Taken::Closed => break,
@@ -224,6 +233,7 @@ impl Writer {
     /// Gives one step's worth of free pages back to the file system, if a good part of the file is free. Otherwise
     /// they stay, for the next writes.
     fn reclaim(&mut self) {
+        self.looked = Instant::now();
         let reclaimed = free_excess(&self.connection).and_then(|excess| {
             if excess > 0 {
                 vacuum(&self.connection, excess.min(RECLAIM_STEP))?;

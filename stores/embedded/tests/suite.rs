@@ -275,3 +275,33 @@ async fn a_second_opener_is_refused_with_the_first_ones_process() {
     drop(store);
     open(directory.path());
 }
+
+/// Space was given back only when nobody had written for a second. A server that is never idle kept a file of the size
+/// it once had.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_file_gets_shorter_while_others_write_without_a_pause() {
+    let directory = tempfile::tempdir().unwrap();
+    // An idle time that never comes, and no pause between steps.
+    let options = Options { idle: Duration::from_secs(86_400), busy: Duration::ZERO, ..Options::default() };
+    let store = Embedded::open(directory.path(), options).unwrap();
+    let length = || std::fs::metadata(store.file()).unwrap().len();
+    const ENTRIES: usize = 2000;
+    const VALUE: usize = 8 * 1024;
+    for group in 0..ENTRIES / 50 {
+        let writes = (0..50).map(|n| (Key::new(format!("{:05}", group * 50 + n)), Some(Bytes::from(vec![7; VALUE]))));
+        store.commit(Batch { expect: vec![], writes: writes.collect() }).await.unwrap();
+    }
+    let gone = (0..ENTRIES).filter(|n| n % 10 != 0).map(|n| (Key::new(format!("{n:05}")), None));
+    store.commit(Batch { expect: vec![], writes: gone.collect() }).await.unwrap();
+    let live = (ENTRIES / 10 * VALUE) as u64;
+    let mut commits = 0;
+    while length() > 2 * live {
+        // One small commit after the other; each is answered, so none waits for the whole of it.
+        store.commit(put("small", "x")).await.unwrap();
+        commits += 1;
+        assert!(commits < 5000, "{} bytes for {live} that live", length());
+    }
+    store.verify().await.unwrap();
+    assert_eq!(get(&store, "00010").await.unwrap().len(), VALUE);
+    assert_eq!(get(&store, "00011").await, None);
+}

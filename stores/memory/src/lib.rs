@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, fmt, ops::Bound, sync::Arc};
 
 use parking_lot::RwLock;
-use storage::{Batch, BoxFuture, Changes, CommitError, Entry, Error, Feed, Key, Page, Revision, Scan, Store};
+use storage::{Batch, BoxFuture, Changes, CommitError, Entry, Error, Feed, Frozen, Key, Page, Revision, Scan, Store};
 
 /// A store in memory.
 #[derive(Default)]
@@ -14,7 +14,7 @@ pub struct Memory {
     feed: Feed,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct State {
     entries: BTreeMap<Key, Entry>,
     revision: Revision,
@@ -100,6 +100,22 @@ impl Store for Memory {
 
     fn follow(&self) -> Changes {
         self.feed.follow()
+    }
+
+    fn freeze(&self) -> BoxFuture<'_, Result<Option<Box<dyn Frozen>>, Error>> {
+        // Keys and values are shared, so this copies an index.
+        let frozen: Box<dyn Frozen> = Box::new(self.state.read().clone());
+        Box::pin(async move { Ok(Some(frozen)) })
+    }
+}
+
+impl Frozen for State {
+    fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    fn scan<'a>(&'a self, scan: &'a Scan) -> BoxFuture<'a, Result<Page, Error>> {
+        Box::pin(async move { Ok(self.page(scan)) })
     }
 }
 

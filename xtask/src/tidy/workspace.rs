@@ -65,6 +65,7 @@ fn package(folder: &str) -> String {
         ("auth-methods/", "auth-"),
         ("stores/", "store-"),
         ("databases/", "database-"),
+        ("seals/", "seal-"),
     ];
     let named =
         prefixes.iter().find_map(|(family, kind)| Some(format!("strongroom-{kind}{}", folder.strip_prefix(family)?)));

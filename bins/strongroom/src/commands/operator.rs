@@ -4,10 +4,13 @@ mod generate_root;
 mod import;
 mod init;
 mod key_status;
+mod migrate;
 mod pgp;
+mod raft;
 mod rekey;
 mod rotate;
 mod seal;
+mod snapshot;
 mod unseal;
 
 use crate::{failure::Outcome, session::Session};
@@ -30,6 +33,11 @@ pub(crate) enum Operator {
     Rekey(rekey::Rekey),
     GenerateRoot(generate_root::GenerateRoot),
     Import(import::Import),
+    #[command(subcommand)]
+    Snapshot(snapshot::Snapshot),
+    #[command(subcommand)]
+    Raft(raft::Raft),
+    Migrate(migrate::Migrate),
 }
 
 impl Operator {
@@ -43,6 +51,9 @@ impl Operator {
             Self::Rekey(command) => command.run(session).await,
             Self::GenerateRoot(command) => command.run(session).await,
             Self::Import(command) => command.run(session).await,
+            Self::Snapshot(command) => command.run(session).await,
+            Self::Raft(command) => command.run(session).await,
+            Self::Migrate(command) => command.run(session).await,
         }
     }
 }

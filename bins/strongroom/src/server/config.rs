@@ -2,12 +2,13 @@
 
 use std::{path::Path, path::PathBuf, time::Duration};
 
-use strongroom_core::FirstRequest;
+use strongroom_core::{FirstRequest, Seals};
 use strongroom_http::{Address, ListenerConfig};
 
 mod initialize;
 mod listener;
 mod postgresql;
+mod seals;
 mod section;
 #[cfg(test)]
 mod tests;
@@ -33,6 +34,7 @@ pub(crate) struct Config {
     pub(crate) allow_audit_log_prefixing: bool,
     pub(crate) api_addr: Option<String>,
     pub(crate) first_requests: Vec<FirstRequest>,
+    pub(crate) seals: Seals,
 }
 
 /// Where data is kept.
@@ -100,6 +102,7 @@ impl Config {
             allow_audit_log_prefixing: false,
             api_addr: None,
             first_requests: Vec::new(),
+            seals: Seals::default(),
         }
     }
 
@@ -137,10 +140,7 @@ impl Config {
     }
 
     fn from_section(base: Self, mut top: Section, warnings: &mut Vec<String>) -> Result<Self, String> {
-        // Taken for granted, a seal that is not there would leave a server closed after its first restart.
-        if let Some(seal) = top.blocks("seal")?.iter().find(|seal| seal.label != "shamir") {
-            return Err(seal.says("this seal is not known; the only one is shamir, with key shares"));
-        }
+        let seals = seals::seals(&mut top)?;
         let usual_duration = top.duration("default_max_request_duration")?.filter(|time| !time.is_zero());
         let mut listeners = Vec::new();
         for body in top.blocks("listener")? {
@@ -165,6 +165,7 @@ impl Config {
             allow_audit_log_prefixing: top.flag("allow_audit_log_prefixing")?.unwrap_or(false),
             api_addr: top.text("api_addr")?.filter(|address| !address.is_empty()),
             first_requests: initialize::first_requests(&mut top, warnings)?,
+            seals,
         };
         for key in IGNORED {
             top.pass_over(key);
@@ -198,7 +199,7 @@ fn merged(paths: &[PathBuf]) -> Result<Option<Section>, String> {
                 .map_err(|error| format!("cannot read the configuration {}: {error}", file.display()))?;
             let section = Section::top(&file, &text)?;
             match &mut top {
-                Some(top) => top.merge(section, &["initialize", "listener"]),
+                Some(top) => top.merge(section, &["initialize", "listener", "seal"]),
                 None => top = Some(section),
             }
         }
@@ -218,13 +219,46 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, String> {
     Ok(files)
 }
 
+impl std::fmt::Display for Storage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Embedded { path } => write!(f, "embedded at {}", path.display()),
+            Self::Memory => f.write_str("memory"),
+        }
+    }
+}
+
+/// The two stores that a file for `operator migrate` names, and warnings.
+pub(crate) fn migration(file: &Path) -> Result<(Storage, Storage, Vec<String>), String> {
+    let mut top = merged(&[file.to_owned()])?.ok_or("there is no such file")?;
+    let mut warnings = Vec::new();
+    let source = named_storage(&mut top, &["storage_source"], &mut warnings)?;
+    let destination = named_storage(&mut top, &["storage_destination"], &mut warnings)?;
+    if source == Storage::Memory || destination == Storage::Memory {
+        return Err(top.says("a store in memory is empty at the start and lost at the end: name others"));
+    }
+    if source == destination {
+        return Err(top.says("storage_source and storage_destination are the same store"));
+    }
+    // Where nodes reach each other means nothing for a copy.
+    top.pass_over("cluster_addr");
+    warnings.extend(top.unknown());
+    Ok((source, destination, warnings))
+}
+
 fn storage(top: &mut Section, warnings: &mut Vec<String>) -> Result<Storage, String> {
-    let mut found = top.blocks("storage")?;
-    found.extend(top.blocks("backend")?);
+    named_storage(top, &["storage", "backend"], warnings)
+}
+
+/// The store of the one block of these names.
+fn named_storage(top: &mut Section, names: &[&str], warnings: &mut Vec<String>) -> Result<Storage, String> {
+    let mut found = Vec::new();
+    for name in names {
+        found.extend(top.blocks(name)?);
+    }
     let Some(mut body) = found.pop() else {
-        return Err(
-            "storage: name a store, such as: storage \"embedded\" { path = \"/var/lib/strongroom\" }".to_owned()
-        );
+        let name = names.first().copied().unwrap_or_default();
+        return Err(format!("{name}: name a store, such as: {name} \"embedded\" {{ path = \"/var/lib/strongroom\" }}"));
     };
     if !found.is_empty() {
         return Err(body.says("there are several stores; name exactly one"));

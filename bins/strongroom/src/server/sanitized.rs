@@ -36,10 +36,24 @@ pub(super) fn of(config: &Config) -> Value {
         "pid_file": config.pid_file.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
         "plugin_directory": "",
         "raw_storage_endpoint": false,
-        "seals": [{ "type": "shamir", "disabled": false }],
+        "seals": seals(config),
         "storage": { "type": kind, "cluster_addr": "", "disable_clustering": false, "redirect_addr": "" },
         "compatibility_version": config.compatibility,
     })
+}
+
+/// The seals without their options; `shamir` if there is no other.
+fn seals(config: &Config) -> Vec<Value> {
+    let each = |keepers: &[std::sync::Arc<dyn seal::Keeper>], disabled: bool| {
+        let show = |keeper: &std::sync::Arc<dyn seal::Keeper>| json!({ "type": keeper.kind(), "name": keeper.name(), "disabled": disabled });
+        keepers.iter().map(show).collect::<Vec<_>>()
+    };
+    let mut all = each(&config.seals.active, false);
+    if all.is_empty() {
+        all.push(json!({ "type": "shamir", "disabled": false }));
+    }
+    all.extend(each(&config.seals.disabled, true));
+    all
 }
 
 fn listener(listener: &strongroom_http::ListenerConfig) -> Value {

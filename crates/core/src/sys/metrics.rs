@@ -54,6 +54,16 @@ fn gauges(running: &Running) -> Vec<Gauged> {
     // A sealed server shows no metrics, so whoever reads this reads 1.
     gauges.push(("unsealed".to_owned(), "Whether the server is unsealed", 1));
     gauges.push(("in_flight_requests".to_owned(), "Requests that are under way", running.in_flight.count() as u64));
+    let (last, failures) = (running.snapshots.last(), running.snapshots.failures());
+    gauges.push((
+        "snapshot_last_success_seconds".to_owned(),
+        "When the last good scheduled snapshot was begun; 0 for never",
+        last,
+    ));
+    let now = u64::try_from(running.clock.now_seconds()).unwrap_or_default();
+    let age = "Seconds since the last good scheduled snapshot was begun; since 1970 if there is none";
+    gauges.push(("snapshot_age_seconds".to_owned(), age, now.saturating_sub(last)));
+    gauges.push(("snapshot_failures".to_owned(), "Scheduled snapshots that failed since the start", failures));
     let mounts = |class| running.spaces.root().mounts.list(class).len() as u64;
     gauges.push(("mounts_secret".to_owned(), "Secrets engines that are mounted", mounts(MountClass::Secret)));
     gauges.push(("mounts_auth".to_owned(), "Auth methods that are mounted", mounts(MountClass::Auth)));

@@ -24,6 +24,7 @@ mod rekey;
 mod remount;
 mod rotation;
 mod seal;
+mod snapshots;
 mod state;
 mod tools;
 mod wrapping;
@@ -132,6 +133,8 @@ impl Engine for System {
         let routes = loggers::routes(routes);
         let routes = openapi::routes(routes);
         let routes = plugins::routes(routes);
+        // Before those that are refused.
+        let routes = snapshots::routes(routes);
         let routes = state::routes(routes);
         let routes = quotas::routes(routes);
         let routes = rate_limits::routes(routes);

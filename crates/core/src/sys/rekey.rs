@@ -52,28 +52,79 @@ fn root(routes: Routes<System>) -> Routes<System> {
         .sudo()
 }
 
-/// There is no recovery key: each of these says so.
+/// The shares beside a seal that opens by itself.
 fn recovery(routes: Routes<System>) -> Routes<System> {
-    let told = "Refused: this seal has key shares, not a recovery key.";
-    [
-        (Verb::Read, "rotate/recovery/init"),
-        (Verb::Write, "rotate/recovery/init"),
-        (Verb::Delete, "rotate/recovery/init"),
-        (Verb::Write, "rotate/recovery/update"),
-        (Verb::Read, "rotate/recovery/verify"),
-        (Verb::Write, "rotate/recovery/verify"),
-        (Verb::Delete, "rotate/recovery/verify"),
-        (Verb::Read, "rotate/recovery/backup"),
-        (Verb::Delete, "rotate/recovery/backup"),
-        (Verb::Read, "rekey/recovery-key-backup"),
-        (Verb::Delete, "rekey/recovery-key-backup"),
-    ]
-    .into_iter()
-    .fold(routes, |routes, (verb, pattern)| routes.on(verb, pattern, told, no_recovery).sudo())
+    routes
+        .on(Verb::Read, "rotate/recovery/init", "Show how far the replacement of the recovery shares is.", recovering)
+        .sudo()
+        .on(Verb::Write, "rotate/recovery/init", "Begin to replace the recovery shares.", recover)
+        .sudo()
+        .on(Verb::Delete, "rotate/recovery/init", "Give the replacement of the recovery shares up.", recover_not)
+        .sudo()
+        .on(Verb::Write, "rotate/recovery/update", "Give a recovery share for their replacement.", recover_update)
+        .sudo()
+        .on(Verb::Read, "rotate/recovery/verify", "Show how far the verification is.", recovered)
+        .sudo()
+        .on(Verb::Write, "rotate/recovery/verify", "Show a new recovery share.", recover_verify)
+        .sudo()
+        .on(Verb::Delete, "rotate/recovery/verify", "Begin the verification again.", recover_again)
+        .sudo()
+        .on(
+            Verb::Read,
+            "rotate/recovery/backup",
+            "Show the encrypted recovery shares of the last time.",
+            recovery_backup,
+        )
+        .sudo()
+        .on(Verb::Delete, "rotate/recovery/backup", "Delete the encrypted recovery shares.", forget_backup)
+        .sudo()
+        .on(
+            Verb::Read,
+            "rekey/recovery-key-backup",
+            "Show the encrypted recovery shares of the last time.",
+            recovery_backup,
+        )
+        .sudo()
+        .on(Verb::Delete, "rekey/recovery-key-backup", "Delete the encrypted recovery shares.", forget_backup)
+        .sudo()
 }
 
-async fn no_recovery(cx: Cx<System>, (): ()) -> Result<Done, Error> {
-    Err(core(&cx)?.no_recovery_key())
+async fn recovery_backup(cx: Cx<System>, (): ()) -> Result<Answer, Error> {
+    core(&cx)?.must_have_recovery(true).await?;
+    seal::read_backup(cx, ()).await
+}
+
+async fn forget_backup(cx: Cx<System>, (): ()) -> Result<Done, Error> {
+    core(&cx)?.must_have_recovery(true).await?;
+    seal::delete_backup(cx, ()).await
+}
+
+async fn recovering(cx: Cx<System>, (): ()) -> Result<Answer, Error> {
+    enveloped(core(&cx)?.rekey_recovery(Verb::Read, &[]).await)
+}
+
+async fn recover(cx: Cx<System>, (): ()) -> Result<Answer, Error> {
+    enveloped(core(&cx)?.rekey_recovery(Verb::Write, cx.body()).await)
+}
+
+async fn recover_not(cx: Cx<System>, (): ()) -> Result<Answer, Error> {
+    enveloped(core(&cx)?.rekey_recovery(Verb::Delete, cx.body()).await)
+}
+
+async fn recover_update(cx: Cx<System>, (): ()) -> Result<Answer, Error> {
+    enveloped(core(&cx)?.rekey_recovery_update(cx.body()).await)
+}
+
+async fn recovered(cx: Cx<System>, (): ()) -> Result<Answer, Error> {
+    enveloped(core(&cx)?.rekey_recovery_verify(Verb::Read, &[]).await)
+}
+
+async fn recover_verify(cx: Cx<System>, (): ()) -> Result<Answer, Error> {
+    enveloped(core(&cx)?.rekey_recovery_verify(Verb::Write, cx.body()).await)
+}
+
+async fn recover_again(cx: Cx<System>, (): ()) -> Result<Answer, Error> {
+    enveloped(core(&cx)?.rekey_recovery_verify(Verb::Delete, &[]).await)
 }
 
 async fn rotate_root(_: Cx<System>, (): ()) -> Result<Done, Error> {

@@ -217,9 +217,13 @@ level standard error has. A follower that reads too slowly loses lines.
 `rotate/root/…` and `generate-root-token/…` are `rekey/…` and `generate-root/…` for holders of a token with `sudo`: policies and the audit log see
 them. Both forms ask for key shares, and what begins in the one can go on in the other.
 
+## Snapshots
+
+`storage/raft/snapshot…` work with every store, see [snapshots and moving](snapshots.md). A server that was never initialised takes a snapshot without a token.
+
 ## What is not here
 
-These answer with the reason, so that a client can tell: `storage/raft/…` and `pprof/…`; everything about recovery keys; plugins from
-outside. Paths of parts that are not built (`license/status`, `managed-keys`, `sync` and others) answer 404.
+These answer with the reason, so that a client can tell: `storage/raft/…` but for [snapshots](snapshots.md), `pprof/…`; everything about recovery keys
+where the seal is made of key shares; plugins from outside. Paths of parts that are not built (`license/status`, `managed-keys`, `sync` and others) answer 404.
 Clients are not counted: `internal/counters/activity` has nothing to say.
 "#;

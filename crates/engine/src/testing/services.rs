@@ -404,6 +404,7 @@ impl Services for Offered {
                 path,
                 query: part.query,
                 body: part.body,
+                upload: gate::Upload::default(),
                 token: call.request.token.clone(),
                 wrap_ttl: call.request.wrap_ttl,
                 remote: call.request.remote,

@@ -23,7 +23,7 @@ fn body(method: &str, content_type: &str, body: &str) -> Result<String, String> 
     let head = head(http::Request::builder().method(method).uri("/v1/a").header("content-type", content_type));
     let limits = json::Limits { array_elements: 3, ..json::Limits::default() };
     let now = clock::Timestamp::UNIX_EPOCH;
-    match head.with(Bytes::copy_from_slice(body.as_bytes()), &"id".into(), now, &limits) {
+    match head.with(Bytes::copy_from_slice(body.as_bytes()), gate::Upload::default(), &"id".into(), now, &limits) {
         Ok(Asked::Api(request)) => Ok(String::from_utf8(request.body.to_vec()).unwrap()),
         Ok(Asked::Bare(_)) => panic!("bare"),
         Err(error) => Err(error.to_string()),

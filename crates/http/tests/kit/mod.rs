@@ -75,6 +75,8 @@ impl Server {
             lockout: Default::default(),
             cache_bytes: 1 << 20,
             first_requests: Vec::new(),
+            seals: Default::default(),
+            spool: None,
         };
         let core = Core::new(store, clock, settings).await.unwrap();
         let mut config = ListenerConfig::new(SocketAddr::from(([127, 0, 0, 1], 0)));

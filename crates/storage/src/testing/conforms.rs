@@ -25,6 +25,7 @@ pub async fn conforms(make: impl AsyncFn() -> Arc<dyn Store>) {
     counters_lose_nothing(make().await).await;
     pages_are_snapshots(make().await).await;
     equal_expectations_have_one_winner(make().await).await;
+    a_frozen_store_stays_as_it_was(&*make().await).await;
 }
 
 async fn values_come_back_with_their_revision(store: &dyn Store) {
@@ -334,6 +335,30 @@ async fn equal_expectations_have_one_winner(store: Arc<dyn Store>) {
         assert_eq!(winners.len(), 1, "one winner on {key:?}");
         assert_eq!(get(&*store, key).await, Some((winners[0].0.to_string().into_bytes(), winners[0].1)));
     }
+}
+
+/// What a store need not have; if it has it, it is one state in all pages.
+async fn a_frozen_store_stays_as_it_was(store: &dyn Store) {
+    for key in ["a", "b", "c", "d"] {
+        put(store, key, b"before").await;
+    }
+    let last = delete(store, "d").await;
+    let Some(frozen) = store.freeze().await.unwrap() else { return };
+    assert_eq!(frozen.revision(), last);
+    let page = async |after: Option<&str>| {
+        let scan = Scan { prefix: String::new(), after: after.map(str::to_owned), limit: 2, values: true };
+        frozen.scan(&scan).await.unwrap()
+    };
+    let first = page(None).await;
+    assert_eq!((keys(&first), first.more), (vec!["a", "b"], true));
+    write(store, &[("b", None), ("c", Some(b"after")), ("e", Some(b"after"))]).await;
+    for _ in 0..2 {
+        let second = page(Some("b")).await;
+        assert_eq!((keys(&second), second.more), (vec!["c"], false));
+        assert_eq!(&*second.entries[0].1.value, b"before");
+    }
+    assert_eq!(keys(&page(None).await), ["a", "b"]);
+    assert_eq!(get(store, "c").await.unwrap().0, b"after", "writes go on meanwhile");
 }
 
 async fn put(store: &dyn Store, key: &str, value: &[u8]) -> Revision {

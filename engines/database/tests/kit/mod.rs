@@ -197,6 +197,8 @@ async fn core(store: &Arc<dyn Store>, clock: Clock) -> Arc<Core> {
         lockout: Default::default(),
         cache_bytes: 1 << 20,
         first_requests: Vec::new(),
+        seals: Default::default(),
+        spool: None,
         storage_counters: None,
         databases: Vec::new(),
         sanitized: Default::default(),

@@ -53,6 +53,10 @@ pub(crate) struct Init {
     #[arg(long, value_name = "FILES")]
     recovery_pgp_keys: Vec<String>,
 
+    /// With an automatic seal: recovery shares that open the server, too, should the seal be lost
+    #[arg(long)]
+    break_glass: bool,
+
     /// Only ask whether the server is initialised
     #[arg(long)]
     status: bool,
@@ -63,24 +67,68 @@ impl Init {
         if self.status {
             return status(session).await;
         }
-        let answer = session.write("initializing", "sys/init", self.body()?).await?.and_then(|answer| answer.data);
+        // Which shares there are depends on the seal.
+        let kept = match session.look_up("sys/seal-status").await? {
+            Ok(response) => response.json::<Value>().is_ok_and(|status| status["recovery_seal"] == true),
+            Err(_) => false,
+        };
+        let body = self.body(kept)?;
+        let answer = session.write("initializing", "sys/init", body).await?.and_then(|answer| answer.data);
         let Some(made) = answer else {
             return Err(Failure::local("Error initializing: the reply is empty"));
         };
         let keys = made.get("keys_base64").map(Json::items).unwrap_or_default().len();
+        if kept {
+            return self.finish_kept(session, &made);
+        }
         let shares = self.key_shares.map_or(keys, |shares| shares as usize);
         let threshold = self.key_threshold.unwrap_or(if self.key_shares.is_some() { 1 } else { 3 });
         if session.terminal.field.is_some() || !session.terminal.is_table() {
-            return session.terminal.object(&whole(&made, shares, threshold, &self));
+            let recovery = (self.recovery_shares.unwrap_or(0), self.recovery_threshold.unwrap_or(0));
+            return session.terminal.object(&whole(&made, shares, threshold, recovery));
         }
         print(session, &made, shares, threshold)
     }
 
-    fn body(&self) -> Result<Map<String, Value>, Failure> {
+    /// The recovery shares, unless told otherwise.
+    fn recovery(&self) -> (u32, u32) {
+        match (self.recovery_shares, self.recovery_threshold) {
+            (None, None) => (5, 3),
+            (Some(1), None) => (1, 1),
+            (shares, threshold) => (shares.unwrap_or(5), threshold.unwrap_or(3)),
+        }
+    }
+
+    fn finish_kept(&self, session: &Session, made: &Json) -> Outcome {
+        if session.terminal.field.is_some() || !session.terminal.is_table() {
+            return session.terminal.object(&whole(made, 0, 0, self.recovery()));
+        }
+        let (shares, threshold) = self.recovery();
+        print_keys(session, made)?;
+        let what = match self.break_glass {
+            true => "authorise what they order together, and open the server if its seal is lost",
+            false => "authorise what they order together; they cannot open the server if its seal is lost",
+        };
+        session.terminal.print(&format!(
+            "\nThe server is initialized; its seal opens it by itself. Of the {shares} recovery shares any {threshold}\n\
+             {what}.\n\
+             They are printed here once and kept nowhere. Hand each to another person now."
+        ))?;
+        Ok(DONE)
+    }
+
+    fn body(&self, kept: bool) -> Result<Map<String, Value>, Failure> {
         let mut body = Map::new();
         let recovery = self.recovery_shares.is_some() || self.recovery_threshold.is_some();
+        let (recovery_shares, recovery_threshold) = match kept && !recovery && self.key_shares.is_none() {
+            true => (Some(self.recovery().0), Some(self.recovery().1)),
+            false => (self.recovery_shares, self.recovery_threshold),
+        };
+        if self.break_glass {
+            body.insert("break_glass".to_owned(), true.into());
+        }
         let (shares, threshold) = match (self.key_shares, self.key_threshold) {
-            (None, None) if recovery => (None, None),
+            (None, None) if recovery || kept => (None, None),
             (None, None) => (Some(5), Some(3)),
             (Some(shares), Some(threshold)) => (Some(shares), Some(threshold)),
             (Some(1), None) => (Some(1), Some(1)),
@@ -89,8 +137,8 @@ impl Init {
         let numbers = [
             ("secret_shares", shares),
             ("secret_threshold", threshold),
-            ("recovery_shares", self.recovery_shares),
-            ("recovery_threshold", self.recovery_threshold),
+            ("recovery_shares", recovery_shares),
+            ("recovery_threshold", recovery_threshold),
         ];
         for (name, number) in numbers {
             if let Some(number) = number {
@@ -124,7 +172,7 @@ async fn status(session: &Session) -> Outcome {
     Ok(if initialised { DONE } else { SERVER })
 }
 
-fn print(session: &Session, made: &Json, shares: usize, threshold: u32) -> Outcome {
+fn print_keys(session: &Session, made: &Json) -> Outcome {
     let mut lines = Vec::new();
     for (title, list) in [("Unseal Key", "keys_base64"), ("Recovery Key", "recovery_keys_base64")] {
         let keys = made.get(list).map(Json::items).unwrap_or_default();
@@ -135,20 +183,21 @@ fn print(session: &Session, made: &Json, shares: usize, threshold: u32) -> Outco
     lines.push(String::new());
     lines.push(format!("Initial Root Token: {}", made.text_at("root_token")));
     session.terminal.print(&lines.join("\n"))?;
-    if made.get("keys_base64").is_some() {
-        session.terminal.print(&format!(
-            "\nThe server is initialized with {shares} key shares; any {threshold} of them unseal it.\n\
-             They are printed here once and kept nowhere. Hand each to another person now: with fewer\n\
-             than {threshold} left, nobody can ever open this server again. `operator rekey` makes new ones."
-        ))?;
-    } else {
-        session.terminal.print("\nThe server is initialized; its seal opens it by itself.")?;
-    }
+    Ok(DONE)
+}
+
+fn print(session: &Session, made: &Json, shares: usize, threshold: u32) -> Outcome {
+    print_keys(session, made)?;
+    session.terminal.print(&format!(
+        "\nThe server is initialized with {shares} key shares; any {threshold} of them unseal it.\n\
+         They are printed here once and kept nowhere. Hand each to another person now: with fewer\n\
+         than {threshold} left, nobody can ever open this server again. `operator rekey` makes new ones."
+    ))?;
     Ok(DONE)
 }
 
 /// The names and order that scripts know.
-fn whole(made: &Json, shares: usize, threshold: u32, flags: &Init) -> Json {
+fn whole(made: &Json, shares: usize, threshold: u32, recovery: (u32, u32)) -> Json {
     let list = |name: &str| made.get(name).cloned().unwrap_or_else(|| Json::List(Vec::new()));
     let entries = vec![
         ("unseal_keys_b64", list("keys_base64")),
@@ -157,8 +206,8 @@ fn whole(made: &Json, shares: usize, threshold: u32, flags: &Init) -> Json {
         ("unseal_threshold", u64::from(threshold).into()),
         ("recovery_keys_b64", list("recovery_keys_base64")),
         ("recovery_keys_hex", list("recovery_keys")),
-        ("recovery_keys_shares", u64::from(flags.recovery_shares.unwrap_or(0)).into()),
-        ("recovery_keys_threshold", u64::from(flags.recovery_threshold.unwrap_or(0)).into()),
+        ("recovery_keys_shares", u64::from(recovery.0).into()),
+        ("recovery_keys_threshold", u64::from(recovery.1).into()),
         ("root_token", made.text_at("root_token").into()),
     ];
     Json::Map(entries.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())

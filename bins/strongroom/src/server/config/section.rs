@@ -1,8 +1,9 @@
 //! A block of the configuration: its entries are taken out by name, and what is left in the end was not known.
 
-use std::{fmt, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, path::Path, sync::Arc, time::Duration};
 
 use hcl1::{Item, Key, Value};
+use secret::SecretString;
 
 /// Where an entry stands.
 #[derive(Clone, Debug)]
@@ -132,6 +133,22 @@ impl Section {
         let place = self.entries.iter().find(|entry| entry.key == key).map(|entry| entry.place.clone());
         self.entries.retain(|entry| entry.key != key);
         place
+    }
+
+    /// All that is left, as texts that may be secrets: numbers and switches by their names.
+    pub(super) fn texts(self) -> Result<BTreeMap<String, SecretString>, String> {
+        let mut texts = BTreeMap::new();
+        for Entry { key, place, labels, value } in self.entries {
+            let text = match value {
+                Value::Text(text) if labels.is_empty() => text,
+                Value::Flag(flag) if labels.is_empty() => flag.to_string(),
+                Value::Number(number) if labels.is_empty() => number.to_string(),
+                Value::Null => continue,
+                _ => return Err(format!("{place}: {}: {key}: expected a text in quotes", self.name)),
+            };
+            texts.insert(key, SecretString::new(text));
+        }
+        Ok(texts)
     }
 
     /// A message about an entry that was taken.

@@ -72,7 +72,18 @@ fn mistakes_name_the_file_the_line_the_field_and_the_remedy() {
             "storage \"inmem\" {}\nlistener \"tcp\" {\n tls_disable = \"maybe\" }".to_owned(),
             &["config.hcl:3:", "tls_disable"],
         ),
-        (format!("storage \"inmem\" {{}}\n{tcp}\nseal \"awskms\" {{}}"), &["config.hcl:3:", "awskms", "shamir"]),
+        (
+            format!("storage \"inmem\" {{}}\n{tcp}\nseal \"cloud\" {{}}"),
+            &["config.hcl:3:", "cloud", "awskms", "shamir"],
+        ),
+        (
+            format!("storage \"inmem\" {{}}\n{tcp}\nseal \"static\" {{}}"),
+            &["config.hcl:3:", "static", "current_key is missing", "STRONGROOM_STATIC_SEAL_CURRENT_KEY"],
+        ),
+        (
+            format!("storage \"inmem\" {{}}\n{tcp}\nseal \"static\" {{ current_key = [\"x\"] }}"),
+            &["config.hcl:3:", "current_key", "expected a text"],
+        ),
         (format!("storage \"inmem\" {{}}\n{tcp}\nlog_level = \"loud\""), &["log_level", "debug"]),
         (format!("storage \"inmem\" {{}}\n{tcp}\nlog_format = \"xml\""), &["log_format", "json"]),
         (
