@@ -1,6 +1,5 @@
 use std::{
     path::PathBuf,
-    sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
 
@@ -39,18 +38,19 @@ impl Migrate {
         let (from, to) = server::migration(&self.config).map_err(Failure::local)?;
         let source = server::open_store(&from).await.map_err(Failure::local)?;
         let destination = server::open_store(&to).await.map_err(Failure::local)?;
-        let (told, total) = (Mutex::new(Instant::now()), AtomicU64::new(0));
+        let told = Mutex::new(Instant::now());
+        // The session as a whole cannot be shared with a copy that several threads may work at.
+        let terminal = &session.terminal;
         let progress = |step: Step| {
             let (what, done) = match step {
                 Step::Copied(done) => ("copied", done),
                 Step::SourceSummed(done) => ("read in the source", done),
                 Step::DestinationSummed(done) => ("read back", done),
             };
-            total.fetch_max(done, Ordering::Relaxed);
             let mut told = told.lock();
             if told.elapsed() >= PAUSE {
                 *told = Instant::now();
-                session.terminal.note(&format!("{done} entries {what}"));
+                terminal.note(&format!("{done} entries {what}"));
             }
         };
         let name = from.to_string();
