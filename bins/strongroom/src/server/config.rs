@@ -224,6 +224,19 @@ impl std::fmt::Display for Storage {
         match self {
             Self::Embedded { path } => write!(f, "embedded at {}", path.display()),
             Self::Memory => f.write_str("memory"),
+            Self::Postgresql(settings) => write!(f, "PostgreSQL, table {}", settings.table),
+        }
+    }
+}
+
+impl Storage {
+    /// Whether both are the same place, as far as their names tell.
+    fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Embedded { path }, Self::Embedded { path: other }) => path == other,
+            (Self::Memory, Self::Memory) => true,
+            (Self::Postgresql(settings), Self::Postgresql(other)) => settings.is_same(other),
+            _ => false,
         }
     }
 }
@@ -234,10 +247,10 @@ pub(crate) fn migration(file: &Path) -> Result<(Storage, Storage, Vec<String>), 
     let mut warnings = Vec::new();
     let source = named_storage(&mut top, &["storage_source"], &mut warnings)?;
     let destination = named_storage(&mut top, &["storage_destination"], &mut warnings)?;
-    if source == Storage::Memory || destination == Storage::Memory {
+    if [&source, &destination].iter().any(|store| matches!(store, Storage::Memory)) {
         return Err(top.says("a store in memory is empty at the start and lost at the end: name others"));
     }
-    if source == destination {
+    if source.is_same(&destination) {
         return Err(top.says("storage_source and storage_destination are the same store"));
     }
     // Where nodes reach each other means nothing for a copy.

@@ -18,6 +18,15 @@ pub(crate) struct Postgresql {
     pub(crate) node_id: Option<String>,
 }
 
+impl Postgresql {
+    /// Whether both name the same table of the same server in the same words.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        // EXPOSE: compared with another one from the same file.
+        let url = |of: &Self| of.connection_url.as_ref().map(|url| url.expose().clone());
+        self.table == other.table && url(self) == url(other)
+    }
+}
+
 /// Reads the stanza. Names that other programs know and that mean nothing here are passed over.
 pub(super) fn postgresql(mut body: Section, warnings: &mut Vec<String>) -> Result<Postgresql, String> {
     let connection_url = body.text("connection_url")?.filter(|url| !url.is_empty()).map(SecretString::new);
