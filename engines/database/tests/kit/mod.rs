@@ -124,6 +124,7 @@ impl Server {
             help: false,
             received: self.core.clock().now(),
             inline: gate::Inline::None,
+            upload: gate::Upload::default(),
         };
         let (_, outcome) = self.core.handle(Arc::new(request)).await.into_parts();
         let success = outcome.map_err(|error| error.to_string())?;
