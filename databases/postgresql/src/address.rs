@@ -29,6 +29,9 @@ impl Address {
         }
         let (text, given_mode) = Parameters::take(&config.connection_url)?;
         let text = text.replace("{{username}}", MARK_USER).replace("{{password}}", MARK_PASSWORD);
+        if text.contains("{{") {
+            return Err(invalid("has an unknown placeholder: there are {{username}} and {{password}}"));
+        }
         let mut driver: Config = text.parse().map_err(|_| {
             invalid("is not understood: use postgresql://{{username}}:{{password}}@host:5432/database, or host=… user={{username}} …")
         })?;
@@ -311,6 +314,7 @@ mod tests {
             ("postgresql://{{username}}:{{password}}@db/app?sslmode=maybe", "sslmode must be"),
             ("postgresql://{{username}}:{{password}}@db/app?sslrootcert=/x", "use tls_ca"),
             ("postgresql://{{username}}:{{password}}@db/{{username}}", "can stand only"),
+            ("postgresql://{{user}}:{{password}}@db/app", "unknown placeholder"),
             ("postgresql://{{username}}:{{password}}@{{username}}/app", "can stand only"),
         ];
         for (connection_url, wanted) in cases {

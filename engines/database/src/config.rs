@@ -139,11 +139,22 @@ impl Connection {
         UsernameTemplate::parse(text, kind.max_username).map_err(|error| Error::invalid(error.to_string()))
     }
 
-    /// The servers, as the URL names them.
-    fn place(&self) -> &str {
-        let rest = self.connection_url.split_once("://").map_or(self.connection_url.as_str(), |(_, rest)| rest);
-        let rest = rest.rsplit_once('@').map_or(rest, |(_, rest)| rest);
-        rest.split(['/', '?']).next().unwrap_or_default()
+    /// The servers, as the address names them: `host:port`, or the values of `host`, `hostaddr` and `port`.
+    fn place(&self) -> String {
+        let (authority, rest) = match self.connection_url.split_once("://") {
+            Some((_, rest)) => {
+                let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+                let rest = rest.rsplit_once('@').map_or(rest, |(_, rest)| rest);
+                (rest.split('/').next().unwrap_or_default(), query)
+            }
+            None => ("", self.connection_url.as_str()),
+        };
+        let words = rest.split(|c: char| c == '&' || c.is_whitespace()).filter_map(|word| word.split_once('='));
+        let named = words.filter(|(name, _)| ["host", "hostaddr", "port"].contains(name));
+        let mut named: Vec<_> = named.map(|(name, value)| format!("{name}={value}")).collect();
+        named.sort();
+        named.insert(0, authority.to_owned());
+        named.join(" ").trim().to_owned()
     }
 
     /// Whether the password can be changed by us: it is ours to send, not part of the URL.
@@ -213,6 +224,9 @@ pub(crate) async fn write<T: Targets>(cx: Call<T>, name: Name, mut write: Write)
         let target = open_and_verify::<T>(&connection).await?;
         cx.engine().connections.keep(name, &connection.version, target);
     }
+    if let Some(before) = before.as_ref().filter(|before| before.place() != connection.place()) {
+        warn_of_users(&cx, before).await?;
+    }
     let plan = connection.timing.plan()?;
     if plan.is_some() && !connection.can_rotate() {
         return Err(Error::invalid(CANNOT_ROTATE));
@@ -225,6 +239,18 @@ pub(crate) async fn write<T: Targets>(cx: Call<T>, name: Name, mut write: Write)
         cx.plan(&format!("{ROOT}/{name}"), plan).await?;
     }
     Ok(Done)
+}
+
+/// Users are removed where their connection leads at that time. Only the operator knows whether a new address is another
+/// name of the same server.
+async fn warn_of_users<T: Targets>(cx: &Call<T>, before: &Connection) -> Result<(), Error> {
+    let users = orphans::leased_users(cx.scope(), &before.id).await?.len();
+    if users > 0 {
+        cx.warn(format!(
+            "connection_url: {users} user(s) made at the address before are still leased and will be looked for at the new one. If that              is another server, set the address back, delete the connection, which keeps its login for them, and create it anew"
+        ));
+    }
+    Ok(())
 }
 
 /// A connection that is created again for the same servers takes over the users of the one that was deleted. Its login
@@ -291,7 +317,7 @@ async fn check<T: Targets>(cx: &Call<T>, connection: &Connection) -> Result<(), 
         })?;
     }
     if !connection.password_policy.is_empty() {
-        cx.password(&connection.password_policy).await?;
+        cx.password(&connection.password_policy).await.map_err(|error| error.of_part("password_policy"))?;
     }
     connection.timing.plan()?;
     Ok(())
@@ -315,7 +341,10 @@ async fn take_password<T: Targets>(
         return Ok(());
     };
     let offered = Kept(given);
-    if before.verify_connection && !works::<T>(before, &before.password).await && works::<T>(connection, &offered).await
+    // Both are tried where the connection will lead: it may have moved to a server that knows another one.
+    if connection.verify_connection
+        && !works::<T>(connection, &before.password).await
+        && works::<T>(connection, &offered).await
     {
         connection.owned = false;
         connection.pending = None;
@@ -496,9 +525,13 @@ mod tests {
 
     #[test]
     fn the_servers_of_a_url_are_found() {
-        let place =
-            |url: &str| Connection { connection_url: url.to_owned(), ..Connection::new("x") }.place().to_owned();
+        let place = |url: &str| Connection { connection_url: url.to_owned(), ..Connection::new("x") }.place();
         assert_eq!(place("postgresql://{{username}}:{{password}}@db:5432/app?x=1"), "db:5432");
         assert_eq!(place("postgresql://a:1,b:2/app"), "a:1,b:2");
+        assert_eq!(place("postgresql://u:p@/app?port=5&sslmode=disable&host=%2Frun"), "host=%2Frun port=5");
+        // Two databases of one server were taken for two servers, and rotating the one login locked out the other.
+        let words = "host=db port=5432 user={{username}} password={{password}} dbname=";
+        assert_eq!(place(&format!("{words}app")), place(&format!("{words}other")));
+        assert_eq!(place(&format!("{words}app")), "host=db port=5432");
     }
 }

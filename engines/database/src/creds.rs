@@ -151,6 +151,7 @@ pub(crate) async fn revoke<T: Targets>(cx: Here<T>, lease: Lease) -> Result<(), 
     let retired = config::retired_key(&undo.connection, &undo.connection_id);
     if cx.view().get(&retired).await?.is_some() && orphans::is_last(&cx, &undo.connection_id, &lease.id).await? {
         cx.view().delete(&retired);
+        cx.engine().connections.forget(&retired);
     }
     Ok(())
 }

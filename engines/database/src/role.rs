@@ -94,7 +94,9 @@ pub(crate) async fn write<T: Targets>(cx: Call<T>, name: Name, write: Write) -> 
         return Err(Error::invalid("default_ttl: must not exceed max_ttl"));
     }
     if !role.credential_config.password_policy.is_empty() {
-        cx.password(&role.credential_config.password_policy).await?;
+        cx.password(&role.credential_config.password_policy)
+            .await
+            .map_err(|error| error.of_part("credential_config.password_policy"))?;
     }
     match config::load(cx.view(), &role.db_name).await? {
         Some(connection) => {

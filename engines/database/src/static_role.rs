@@ -56,6 +56,10 @@ impl StaticRole {
         }
     }
 
+    fn has(&self, account: &str) -> bool {
+        !account.is_empty() && (account == self.username || account == self.paired_username)
+    }
+
     /// Makes the pending login the current one, and keeps the one before.
     pub(crate) fn promote(&mut self, now: Timestamp) {
         if let Some(mut pending) = self.pending.take() {
@@ -111,7 +115,9 @@ pub(crate) async fn write<T: Targets>(cx: Call<T>, name: Name, mut write: Write)
     }
     (kind.check)(&role.rotation_statements, Purpose::Rotate).map_err(|error| Error::invalid(error.to_string()))?;
     if !role.credential_config.password_policy.is_empty() {
-        cx.password(&role.credential_config.password_policy).await?;
+        cx.password(&role.credential_config.password_policy)
+            .await
+            .map_err(|error| error.of_part("credential_config.password_policy"))?;
     }
     if [&connection.username].into_iter().any(|admin| *admin == role.username || *admin == role.paired_username) {
         return Err(Error::invalid("username: is the login of the connection itself; rotate that with rotate-root"));
@@ -121,6 +127,9 @@ pub(crate) async fn write<T: Targets>(cx: Call<T>, name: Name, mut write: Write)
         return Err(Error::invalid("one of rotation_period and rotation_schedule must be set"));
     }
     look_up_pair(&cx, before.as_ref(), &role).await?;
+    if before.as_ref().is_none_or(|before| before.paired_username != role.paired_username) {
+        warn_of_rivals(&cx, name, &role).await?;
+    }
     if let Some(password) = password.filter(|password| !password.is_empty())
         && takes_over(&cx, &role, &password).await?
     {
@@ -162,6 +171,21 @@ async fn look_up_pair<T: Targets>(cx: &Call<T>, before: Option<&StaticRole>, rol
             Ok(())
         }
     }
+}
+
+/// Two roles that change the password of one account take it away from each other's readers.
+async fn warn_of_rivals<T: Targets>(cx: &Call<T>, name: &str, role: &StaticRole) -> Result<(), Error> {
+    for other in cx.view().list(FOLDER, None, usize::MAX - 1).await?.names.iter().filter(|other| *other != name) {
+        let Some(rival) = load(cx.view(), other).await?.filter(|rival| rival.db_name == role.db_name) else { continue };
+        let accounts = [&rival.username, &rival.paired_username];
+        if accounts.iter().any(|account| role.has(account)) {
+            cx.warn(format!(
+                "username, paired_username: the static role \"{other}\" rotates the same account: whoever reads one of the two roles is \
+                 locked out when the other one rotates. Give each account one role"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Whether a password that was told is to be believed. As for connections: a configuration that is applied again with

@@ -129,6 +129,17 @@ async fn users_are_removed_where_they_were_made() {
     server.write("database/config/shared", connection(&POSTGRES, "moved", "by-hand")).await.unwrap();
     let refused = server.write("database/rotate-root/shared", Value::Null).await.unwrap_err();
     assert!(refused.contains("again would be locked out"), "{refused}");
+    // Another database of the same server, in the other form of an address.
+    for (name, database) in [("words", "postgres"), ("others", "template1")] {
+        let mut words = connection(&POSTGRES, "moved", "by-hand");
+        let port = POSTGRES.port();
+        words["connection_url"] = json!(format!(
+            "host=127.0.0.1 port={port} user={{{{username}}}} password={{{{password}}}} dbname={database} sslmode=disable"
+        ));
+        server.write(&format!("database/config/{name}"), words).await.unwrap();
+    }
+    let refused = server.write("database/rotate-root/words", Value::Null).await.unwrap_err();
+    assert!(refused.contains("others would be locked out"), "{refused}");
 }
 
 #[tokio::test]
@@ -263,6 +274,19 @@ async fn the_handed_over_password_is_rotated_and_does_not_come_back() {
     let applied = server.write("database/config/db", connection(&POSTGRES, "handed", "repaired")).await.unwrap();
     assert_eq!(applied.warnings, [""; 0]);
     server.read("database/creds/app").await.unwrap();
+
+    // The database moves to a server that knows the account by another password. The one that was made for the server
+    // before, which still let it in there, was held to be in force, and the right one was refused.
+    server.write("database/rotate-root/db", Value::Null).await.unwrap();
+    let other = Postgres::start();
+    other.admin("handed", "over-there");
+    let refused = server.write("database/config/db", connection(&other, "handed", "wrong")).await.unwrap_err();
+    assert!(refused.contains("password authentication failed"), "{refused}");
+    let moved = server.write("database/config/db", connection(&other, "handed", "over-there")).await.unwrap();
+    assert!(moved.warnings.len() == 1 && moved.warnings[0].contains("still leased"), "{moved:?}");
+    other.psql("CREATE ROLE readers; GRANT readers TO handed WITH ADMIN OPTION");
+    let made = server.read("database/creds/app").await.unwrap().data;
+    assert!(other.has_role(&text(&made["username"])));
 }
 
 #[tokio::test]
