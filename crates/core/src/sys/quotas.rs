@@ -94,7 +94,10 @@ async fn write(cx: Cx<System>, name: Name, input: Input) -> Result<Done, Error> 
             return Err(Error::invalid("role: a quota for a role needs the path of its mount"));
         }
         "" => above.to_owned(),
-        path => format!("{above}{}", space.mounts.exactly(path)?.info.path),
+        path => {
+            let mounted = space.mounts.exactly(path).map_err(|error| error.of_part("path"))?;
+            format!("{above}{}", mounted.info.path)
+        }
     };
     let quota = LeaseQuota { path, role: input.role, max_leases: input.max_leases.0 };
     store(&cx, &name, Some(&quota)).await
