@@ -148,9 +148,11 @@ impl Session {
         if sources.is_empty() {
             return Ok(());
         }
-        let token = self.enter().await?;
+        // Kept before it is tied: whatever ends the run from here on gives it back.
+        let token = self.log_in().await?;
+        let token = self.token.insert(token);
+        tie(&self.plan, token).await?;
         let client = token.client.clone();
-        self.token = Some(token);
         for source in sources {
             let fetched = self.reader.read(&client, &source).await?;
             let held = self.hold(fetched);
@@ -160,30 +162,20 @@ impl Session {
         Ok(())
     }
 
-    /// Logs in and ties the token.
-    async fn enter(&self) -> Result<Token, String> {
+    async fn log_in(&self) -> Result<Token, String> {
         let mut auth = login::login(&self.plan.client, &self.plan.manifest.login).await?;
         let client = self.plan.client.with_token(login::token(&mut auth));
         let duration = Duration::from_secs(auth.lease_duration);
-        let mut token = Token { client, duration, renewable: auth.renewable, due: None, attempt: 0, liveness: None };
-        token.due = self.two_thirds(duration);
-        let run = &self.plan.manifest.run;
-        if run.bound == Bound::Off {
-            return Ok(token);
-        }
-        match Liveness::attach(token.client.clone(), run.grace).await {
-            Ok(liveness) => token.liveness = Some(liveness),
-            Err(error) if run.bound == Bound::Auto && error.status().is_some() => {
-                say(&format_args!(
-                    "the server does not tie this token to the process ({}); if the machine dies, the credentials live until their leases end",
-                    error
-                ));
-            }
-            Err(error) => {
-                let why = format!("tying the token to this process: {}", explain(&error));
-                self.give_up(&token).await;
-                return Err(why);
-            }
+        let due = self.two_thirds(duration);
+        Ok(Token { client, duration, renewable: auth.renewable, due, attempt: 0, liveness: None })
+    }
+
+    /// Logs in and ties the token.
+    async fn enter(&self) -> Result<Token, String> {
+        let mut token = self.log_in().await?;
+        if let Err(why) = tie(&self.plan, &mut token).await {
+            self.give_up(&token).await;
+            return Err(why);
         }
         Ok(token)
     }
@@ -279,6 +271,24 @@ impl Session {
         };
         say(&format_args!("the credentials of this run could not be revoked ({why}); {end}"));
     }
+}
+
+/// Ties a token to this process, as far as the run wants it and the server can.
+async fn tie(plan: &Plan, token: &mut Token) -> Result<(), String> {
+    let run = &plan.manifest.run;
+    if run.bound == Bound::Off {
+        return Ok(());
+    }
+    match Liveness::attach(token.client.clone(), run.grace).await {
+        Ok(liveness) => token.liveness = Some(liveness),
+        Err(error) if run.bound == Bound::Auto && error.status().is_some() => {
+            say(&format_args!(
+                "the server does not tie this token to the process ({error}); if the machine dies, the credentials live until their leases end"
+            ));
+        }
+        Err(error) => return Err(format!("tying the token to this process: {}", explain(&error))),
+    }
+    Ok(())
 }
 
 /// Revokes a token, again and again while the server cannot be reached or is not ready: that may be over in a moment, and

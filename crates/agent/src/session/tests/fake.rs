@@ -29,6 +29,8 @@ pub(super) struct State {
     pub(super) down: Option<u16>,
     /// What the liveness path answers, if not a stream.
     pub(super) untied: Option<u16>,
+    /// Whether the liveness path answers nothing at all.
+    pub(super) silent: bool,
     /// Streams that were opened; the test cuts them through `cut`.
     pub(super) streams: usize,
     pub(super) cut: usize,
@@ -100,6 +102,9 @@ impl Fake {
             let asked = Asked { what: what.clone(), token, body: body.clone() };
             if what == "PUT auth/token/liveness" && body.get("beat").is_none() {
                 let Some(number) = self.open_stream(asked) else {
+                    if self.state().silent {
+                        return std::future::pending().await;
+                    }
                     let status = self.state().untied.unwrap_or(503);
                     let _ = stream.write_all(&reply(status, &json!({ "errors": ["no"] }))).await;
                     continue;
@@ -116,7 +121,7 @@ impl Fake {
     fn open_stream(&self, asked: Asked) -> Option<usize> {
         let mut state = self.state();
         state.asked.push(asked);
-        if state.untied.is_some() || state.down.is_some() {
+        if state.silent || state.untied.is_some() || state.down.is_some() {
             return None;
         }
         state.streams += 1;

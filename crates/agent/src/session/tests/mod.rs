@@ -412,6 +412,18 @@ async fn an_end_before_the_start_revokes_and_starts_nothing() {
     assert!(started == 0 || fake.count("GET kv/a") == 1);
 }
 
+/// While the server took its time to tie the token, nobody held it: it lived on until its own end.
+#[tokio::test]
+async fn a_token_that_is_not_tied_yet_is_given_back_too() {
+    let fake = Fake::start().await;
+    fake.state().silent = true;
+    let run = Run::start(&fake, &[("V", "sr://kv/a#v")], "");
+    wait_for(|| fake.count("PUT auth/token/liveness") == 1).await;
+    run.events.send(Event::Interrupted).unwrap();
+    tokio::time::timeout(Duration::from_secs(10), run.task).await.unwrap().unwrap();
+    assert_eq!(fake.last("PUT auth/token/revoke-self").token, "token-1");
+}
+
 #[tokio::test]
 async fn logins_carry_their_proof_and_read_it_anew() {
     let dir = tempfile::tempdir().unwrap();
