@@ -157,15 +157,23 @@ pub(crate) struct Globals {
 impl Globals {
     /// The context that is used: one that is asked for, else the current one if nothing else names a server.
     pub(crate) fn context(&self) -> Result<Option<Chosen>, Failure> {
-        let variables = ["STRONGROOM_ADDR", "VAULT_ADDR", "STRONGROOM_AGENT_ADDR", "VAULT_AGENT_ADDR"];
-        let named = self.address.is_some()
-            || self.agent_address.is_some()
-            || variables.into_iter().any(|name| env(name).is_some());
+        let named = self.names_server();
         match self.context.clone() {
             Some(name) => Contexts::load()?.choose(Some(&name)),
             None if named => Ok(None),
             None => Contexts::load()?.choose(env("STRONGROOM_CONTEXT").as_deref()),
         }
+    }
+
+    /// Whether a flag or a variable says where the server is.
+    fn names_server(&self) -> bool {
+        let variables = ["STRONGROOM_ADDR", "VAULT_ADDR", "STRONGROOM_AGENT_ADDR", "VAULT_AGENT_ADDR"];
+        self.address.is_some() || self.agent_address.is_some() || variables.into_iter().any(|name| env(name).is_some())
+    }
+
+    /// Whether it is known where the server is, so that nothing else is to say it.
+    pub(crate) fn knows_server(&self) -> Result<bool, Failure> {
+        Ok(self.names_server() || self.context()?.is_some())
     }
 
     /// What the flags say of a server.

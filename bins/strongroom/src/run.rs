@@ -10,9 +10,9 @@ use agent::{
     session::{self, Plan},
     supervise::{self, Exit},
 };
-use client::{Client, Config, DEFAULT_ADDRESS};
+use client::{Client, Config};
 
-use crate::cli::Globals;
+use crate::{cli::Globals, failure::Failure};
 
 /// The guardian's name among the processes: not ours, so that who kills us by name does not kill it too.
 const GUARDIAN: &str = "sr-guardian";
@@ -116,8 +116,9 @@ impl Run {
             None => Manifest::read_default(),
         };
         let mut manifest = manifest.map_err(|error| supervise::chain(&error))?;
-        let config = globals.config().map_err(|failure| failure.text(true).unwrap_or_default())?;
-        let config = complete(config, &manifest);
+        let told = |failure: Failure| failure.text(true).unwrap_or_default();
+        let config = globals.config().map_err(told)?;
+        let config = complete(config, globals.knows_server().map_err(told)?, &manifest);
         let command = self.command.clone();
         self.apply(&mut manifest)?;
         let client = Client::new(config).map_err(|error| supervise::chain(&error))?;
@@ -152,10 +153,11 @@ impl Run {
     }
 }
 
-/// What the manifest knows about the server, where neither flags nor environment say anything.
-fn complete(mut config: Config, manifest: &Manifest) -> Config {
+/// What the manifest knows about the server, where neither flags nor environment say anything. `known` is whether they
+/// say where it is.
+fn complete(mut config: Config, known: bool, manifest: &Manifest) -> Config {
     let server = &manifest.server;
-    if let Some(address) = server.address.as_ref().filter(|_| config.address == DEFAULT_ADDRESS) {
+    if let Some(address) = server.address.as_ref().filter(|_| !known) {
         config.address.clone_from(address);
     }
     if config.ca_cert.is_none() && config.ca_bytes.is_none() && config.ca_path.is_none() {
@@ -236,8 +238,11 @@ mod tests {
     fn the_manifest_tells_where_the_server_is_if_nobody_else_does() {
         let text = "[server]\naddress = \"https://vault.example:8200\"\nca_cert = \"/ca.pem\"";
         let manifest = Manifest::parse("strongroom.toml".as_ref(), text).unwrap();
-        assert_eq!(complete(Config::default(), &manifest).address, "https://vault.example:8200");
-        let given = Config { address: "https://other:8200".to_owned(), ..Config::default() };
-        assert_eq!(complete(given, &manifest).address, "https://other:8200");
+        assert_eq!(complete(Config::default(), false, &manifest).address, "https://vault.example:8200");
+        // An address that was given and happened to be the default one was passed over, and the token went elsewhere.
+        for address in ["https://other:8200", client::DEFAULT_ADDRESS] {
+            let given = Config { address: address.to_owned(), ..Config::default() };
+            assert_eq!(complete(given, true, &manifest).address, address);
+        }
     }
 }
