@@ -173,8 +173,12 @@ fn sort(error: &reqwest::Error, chain: &str) -> Fault {
     }
 }
 
+/// On one line: some servers make a list with line ends and asterisks of each.
 fn listed(errors: &[String]) -> String {
-    if errors.is_empty() { String::new() } else { format!(": {}", errors.join("; ")) }
+    let lines = errors.iter().flat_map(|error| error.lines());
+    let counted = |line: &&str| !line.is_empty() && !line.ends_with(" occurred:");
+    let told: Vec<_> = lines.map(|line| line.trim().trim_start_matches("* ")).filter(counted).collect();
+    if told.is_empty() { String::new() } else { format!(": {}", told.join("; ")) }
 }
 
 fn unreached(fault: Fault, address: &str, cause: &str) -> String {
@@ -182,5 +186,19 @@ fn unreached(fault: Fault, address: &str, cause: &str) -> String {
         Fault::Timeout => format!("no answer from {address} in time"),
         Fault::Lost => format!("lost the connection to {address}: {cause}"),
         _ => format!("cannot reach {address}: {cause}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_server_says_is_told_on_one_line() {
+        let told = |errors: &[&str]| listed(&errors.iter().map(|error| (*error).to_owned()).collect::<Vec<_>>());
+        assert_eq!(told(&["1 error occurred:\n\t* permission denied\n\n"]), ": permission denied");
+        assert_eq!(told(&["2 errors occurred:\n\t* one\n\t* two\n\n", "three"]), ": one; two; three");
+        assert_eq!(told(&["role \"x\" could not be found"]), ": role \"x\" could not be found");
+        assert_eq!(told(&[]), "");
     }
 }
