@@ -207,7 +207,9 @@ async fn core(
         seals: config.seals.clone(),
         spool,
     };
-    Core::new(store, Clock::system(), settings).await.map_err(|error| error.to_string())
+    let core = Core::new(store, Clock::system(), settings).await;
+    // What helps the operator is kept from clients only.
+    core.map_err(|error| error.to_string().trim_start_matches("internal error: ").to_owned())
 }
 
 async fn listen(core: &Arc<Core>, listener: ListenerConfig) -> Result<Serving, String> {

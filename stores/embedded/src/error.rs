@@ -131,7 +131,9 @@ pub(crate) fn fault(file: &Path, error: &rusqlite::Error) -> Error {
         ));
     }
     match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) | None => Error::Damaged(format!("{file}: {error}")),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) | None => {
+            Error::Damaged(format!("{file}: {error}: put a backup in its place, and keep the damaged file aside"))
+        }
         Some(_) => Error::Unavailable(format!("{file}: {error}")),
     }
 }

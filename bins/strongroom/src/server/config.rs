@@ -149,21 +149,21 @@ impl Config {
             listener.max_request_duration = usual_duration.filter(|_| !own).unwrap_or(listener.max_request_duration);
             listeners.push(listener);
         }
-        let ttl = |time: Option<Duration>| time.filter(|time| !time.is_zero());
+        let (default_lease_ttl, max_lease_ttl) = lease_ttls(&mut top)?;
         let config = Self {
             storage: base.storage,
             listeners,
-            default_lease_ttl: ttl(top.duration("default_lease_ttl")?),
-            max_lease_ttl: ttl(top.duration("max_lease_ttl")?),
+            default_lease_ttl,
+            max_lease_ttl,
             cluster_name: top.text("cluster_name")?.unwrap_or(base.cluster_name),
             log_level: log_level(&mut top)?.unwrap_or(base.log_level),
             log_json: log_json(&mut top)?.unwrap_or(base.log_json),
             pid_file: top.text("pid_file")?.map(PathBuf::from),
             lockout: user_lockout::user_lockout(&mut top, warnings)?,
             cache_bytes: top.number("cache_bytes")?.unwrap_or(base.cache_bytes),
-            compatibility: top.text("compatibility_version")?.unwrap_or(base.compatibility),
+            compatibility: compatibility(&mut top)?.unwrap_or(base.compatibility),
             allow_audit_log_prefixing: top.flag("allow_audit_log_prefixing")?.unwrap_or(false),
-            api_addr: top.text("api_addr")?.filter(|address| !address.is_empty()),
+            api_addr: api_addr(&mut top)?,
             first_requests: initialize::first_requests(&mut top, warnings)?,
             seals,
         };
@@ -187,6 +187,37 @@ impl Config {
     /// Reads the log's level alone, for a reload.
     pub(crate) fn log_level(paths: &[PathBuf]) -> Result<Option<String>, String> {
         merged(paths)?.map_or(Ok(None), |mut top| log_level(&mut top))
+    }
+}
+
+/// How long leases live by default and at most.
+fn lease_ttls(top: &mut Section) -> Result<(Option<Duration>, Option<Duration>), String> {
+    let mut ttl = |key| Ok::<_, String>(top.duration(key)?.filter(|time| !time.is_zero()));
+    let (default, max) = (ttl("default_lease_ttl")?, ttl("max_lease_ttl")?);
+    match default.is_some_and(|default| default > max.unwrap_or(mounts::MAX_TTL)) {
+        true => Err(top.says("default_lease_ttl: it must not exceed max_lease_ttl, which is 768h unless it is set")),
+        false => Ok((default, max)),
+    }
+}
+
+/// A version of Vault: clients take it apart.
+fn compatibility(top: &mut Section) -> Result<Option<String>, String> {
+    let Some(text) = top.text("compatibility_version")? else { return Ok(None) };
+    let numbers: Vec<_> = text.split('.').map(str::parse::<u32>).collect();
+    match numbers.len() == 3 && numbers.iter().all(Result::is_ok) {
+        true => Ok(Some(text)),
+        false => Err(top.says("compatibility_version: use three numbers, such as \"1.16.3\"")),
+    }
+}
+
+fn api_addr(top: &mut Section) -> Result<Option<String>, String> {
+    let Some(text) = top.text("api_addr")?.filter(|address| !address.is_empty()) else { return Ok(None) };
+    let host = ["https://", "http://"].iter().find_map(|scheme| text.strip_prefix(scheme));
+    match host.is_some_and(|host| !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || c == '{')) {
+        true => Ok(Some(text)),
+        false => {
+            Err(top.says("api_addr: use the URL by which clients reach the server, such as https://vault.example:8200"))
+        }
     }
 }
 

@@ -90,6 +90,17 @@ fn mistakes_name_the_file_the_line_the_field_and_the_remedy() {
             format!("storage \"inmem\" {{}}\n{tcp}\nmax_lease_ttl = \"soon\""),
             &["config.hcl:3:", "max_lease_ttl", "90s"],
         ),
+        (
+            format!("storage \"inmem\" {{}}\n{tcp}\ndefault_lease_ttl = \"48h\"\nmax_lease_ttl = \"24h\""),
+            &["config.hcl:", "default_lease_ttl", "max_lease_ttl"],
+        ),
+        (format!("storage \"inmem\" {{}}\n{tcp}\ndefault_lease_ttl = \"1000h\""), &["default_lease_ttl", "768h"]),
+        (
+            format!("storage \"inmem\" {{}}\n{tcp}\ncompatibility_version = \"new\""),
+            &["compatibility_version", "1.16.3"],
+        ),
+        (format!("storage \"inmem\" {{}}\n{tcp}\napi_addr = \"vault.example:8200\""), &["api_addr", "https://"]),
+        (format!("storage \"inmem\" {{}}\n{tcp}\napi_addr = \"https://{{{{ GetPrivateIP }}}}:8200\""), &["api_addr"]),
         (format!("storage \"inmem\" {{}}\n{tcp}\npid_file = 1\n"), &["config.hcl:3:", "pid_file", "text"]),
         (format!("storage \"inmem\" {{}}\n{tcp}\ncache_bytes = 1\ncache_bytes = 2"), &["config.hcl:4:", "line 3"]),
         ("storage \"inmem\" {\n".to_owned(), &["config.hcl:"]),
