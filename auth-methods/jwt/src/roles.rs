@@ -98,6 +98,12 @@ pub(crate) async fn write(cx: Cx<Jwt>, name: Name) -> Result<Done, Error> {
     role.token.update(shared)?;
     fields.apply(&mut role.bounds)?;
     role.check()?;
+    if role.bounds.audiences.is_empty() {
+        cx.warn(
+            "bound_audiences: is empty, so tokens without an audience are taken, whomever they were made for, and no others: name \
+             the audience that is meant for this server",
+        );
+    }
     if role.bounds.matches_anything() {
         cx.warn("a bound claim with the glob \"*\" only asks that the claim is there");
     }
