@@ -101,6 +101,7 @@ pub fn verify(directory: &Path, public_key: &[u8], check: &Check) -> Result<Repo
         last: segments.last().map_or(0, |(_, segment)| segment.first),
         seq: 0,
         hash: GENESIS,
+        shift: 0,
         file: directory.to_owned(),
         line: 0,
     };
@@ -132,13 +133,15 @@ struct Run<'c> {
     /// The last record as it says itself, so that one fault is reported once.
     seq: u64,
     hash: Hash,
+    /// By how many bytes the records of this segment lie elsewhere than their heads say, as far as that was told already.
+    shift: i64,
     file: PathBuf,
     line: u64,
 }
 
 impl Run<'_> {
     fn segment(&mut self, segment: &Segment, length: u64) -> Result<(), Error> {
-        (self.file, self.line) = (segment.path.clone(), 0);
+        (self.file, self.line, self.shift) = (segment.path.clone(), 0, 0);
         if self.report.records == 0 && segment.first != 1 {
             self.archived_start(segment);
         } else if segment.first != self.seq + 1 {
@@ -202,8 +205,13 @@ impl Run<'_> {
         while let Some(head) = self.heads.next.clone().filter(|head| head.seq <= link.seq) {
             // A head that follows another without a record between them may count from a new segment.
             let moved = head.end == 0;
-            if head.seq == link.seq && (head.hash != link.hash || !(moved || head.end == end)) {
+            let shift = end.cast_signed().wrapping_sub(head.end.cast_signed());
+            if head.seq == link.seq && head.hash != link.hash {
                 self.fault(format!("record {} is not the one that head {} signed", link.seq, head.number));
+            } else if head.seq == link.seq && !moved && shift != self.shift {
+                self.shift = shift;
+                let number = head.number;
+                self.fault(format!("record {} lies {shift} bytes from where head {number} signed it", link.seq));
             } else if head.seq < link.seq && head.seq > 0 {
                 self.fault(format!("head {} signed record {}, which is missing", head.number, head.seq));
             }

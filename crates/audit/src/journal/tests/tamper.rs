@@ -90,6 +90,17 @@ async fn lines_taken_out_put_in_or_moved_are_found() {
     }
 }
 
+/// Every head behind a line that was taken out was told as a fault of its own, a hundred of them.
+#[tokio::test]
+async fn one_line_taken_out_is_told_once() {
+    let mut scene = Scene::new();
+    scene.settings.head_records = 2;
+    scene.filled(40).await;
+    let report = tampered(&scene, |dir| edit(&first_segment(dir), |lines| _ = lines.remove(6)));
+    let told: Vec<_> = report.faults.iter().map(|fault| fault.what.as_str()).collect();
+    assert!(told.len() == 2 && told[0].contains("stands where") && told[1].contains("bytes from where"), "{told:?}");
+}
+
 #[tokio::test]
 async fn a_journal_cut_off_anywhere_is_found() {
     let scene = small().await;
