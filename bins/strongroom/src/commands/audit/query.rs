@@ -246,11 +246,13 @@ pub(crate) fn rules(auth: &Json) -> String {
     rules.filter(|rule| !rule.is_empty()).collect::<Vec<_>>().join(", ")
 }
 
-/// The user that came of it, or the lease where there is none.
+/// The user that came of it or that it was about, or the lease where no user is known.
 fn issued(request: &Json, response: &Json) -> String {
-    let lease = response.get("secret").map(|secret| secret.text_at("lease_id")).unwrap_or_default();
     let user = [response, request].iter().find_map(|part| part.get("data")?.get("username")?.text());
-    user.unwrap_or(lease).to_owned()
+    let lease = response.get("secret").map(|secret| secret.text_at("lease_id")).unwrap_or_default();
+    // What the server does by itself is about a user or a lease.
+    let candidates = [user.unwrap_or_default(), request.text_at("username"), lease, request.text_at("lease_id")];
+    candidates.into_iter().find(|name| !name.is_empty()).unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
@@ -297,5 +299,10 @@ mod tests {
         )
         .unwrap_or(Json::Null);
         assert_eq!(row(&refused)[4], "permission denied");
+        // It was not told whose revocation it was.
+        let revoked = r#"{"type": "response", "request": {"operation": "revoke", "path": "database/creds/app", "actor": "system",
+            "lease_id": "database/creds/app/x1"}}"#;
+        let revoked = row(&Json::parse(revoked).unwrap_or(Json::Null));
+        assert_eq!((revoked[1].as_str(), revoked[6].as_str()), ("system", "database/creds/app/x1"));
     }
 }
