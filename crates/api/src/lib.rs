@@ -4,10 +4,14 @@
 //! [`Pairs`]); the reply envelope is [`Envelope`], the error body [`Errors`].
 
 mod envelope;
+mod escape;
+mod kv;
 mod lenient;
 mod path;
 
 pub use envelope::{Auth, Envelope, Errors, MfaConstraint, MfaMethod, MfaRequirement, WrapInfo};
+pub use escape::{UNRESERVED, percent_escape};
+pub use kv::KV_FAMILIES;
 pub use lenient::{CommaList, Count, Flag, Pairs, Ttl, parse_duration};
 pub use path::{InvalidPath, Name, ReqPath};
 

@@ -1,7 +1,6 @@
 //! The HTTP client below: trust, identity, names, redirects.
 
 use std::{
-    fmt::Write as _,
     net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
@@ -69,16 +68,7 @@ pub(crate) fn build(config: &Config) -> Result<Transport> {
 
 /// Encodes a path of the API for a URL, keeping its slashes.
 pub(crate) fn encode_path(path: &str) -> String {
-    let mut text = String::with_capacity(path.len());
-    for byte in path.bytes() {
-        if byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@".contains(&byte) {
-            text.push(char::from(byte));
-        } else {
-            // Writing to a String does not fail.
-            let _ = write!(text, "%{byte:02X}");
-        }
-    }
-    text
+    api::percent_escape(path, b"/-._~!$&'()*+,;=:@")
 }
 
 /// Where requests go: a URL, and the socket for `unix:///path`.

@@ -2,6 +2,8 @@
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
+use api::KV_FAMILIES;
+
 use crate::{Capability, Policy, Rule, pattern::Pattern};
 
 /// What is mounted at a path, as far as rules depend on it.
@@ -163,27 +165,6 @@ fn covers(wide: &str, narrow: &str) -> bool {
 /// With more rules than this in a policy, rules are not compared with each other: that takes the square of their number.
 const MOST_COMPARED: usize = 2_000;
 
-/// The first segments of the paths that a versioned key-value engine has.
-const KV_V2: [&str; 17] = [
-    "batch",
-    "config",
-    "copy",
-    "data",
-    "delete",
-    "destroy",
-    "detailed-metadata",
-    "events",
-    "metadata",
-    "move",
-    "references",
-    "rotate",
-    "rotation",
-    "search",
-    "subkeys",
-    "undelete",
-    "webhooks",
-];
-
 fn kv_v2(rule: &Rule, mounts: &impl Fn(&str) -> Option<MountKind>, messages: &mut Vec<String>) {
     let slashes = rule.path.match_indices('/').map(|(at, _)| rule.path.split_at(at + 1));
     let Some((mount, below)) = slashes.into_iter().find(|(mount, _)| mounts(mount) == Some(MountKind::KvV2)) else {
@@ -195,7 +176,7 @@ fn kv_v2(rule: &Rule, mounts: &impl Fn(&str) -> Option<MountKind>, messages: &mu
         (None, Some(start)) => known.starts_with(start),
         _ => false,
     };
-    if !below.is_empty() && !KV_V2.iter().any(|known| reaches(known)) {
+    if !below.is_empty() && !KV_FAMILIES.iter().any(|known| reaches(known)) {
         messages.push(format!(
             "{mount:?} is a KV version 2 mount, where this path does not exist: write \"{mount}data/{below}\" for values, \
              \"{mount}metadata/{below}\" for names and versions",

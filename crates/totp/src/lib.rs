@@ -7,6 +7,7 @@ mod png;
 
 use std::time::Duration;
 
+use api::{UNRESERVED, percent_escape};
 use clock::Timestamp;
 use data_encoding::{BASE32, BASE32_NOPAD};
 use secret::{SecretBytes, SecretString, Zeroizing};
@@ -136,7 +137,7 @@ impl Settings {
 
     /// What an authenticator takes: an `otpauth` address with the key. Its label is the issuer and the account.
     pub fn url(&self, key: &SecretBytes, issuer: &str, account: &str) -> SecretString {
-        let (issuer, account) = (escaped(issuer), escaped(account));
+        let (issuer, account) = (percent_escape(issuer, UNRESERVED), percent_escape(account, UNRESERVED));
         let label = if issuer.is_empty() { account } else { format!("{issuer}:{account}") };
         let by = if issuer.is_empty() { String::new() } else { format!("&issuer={issuer}") };
         let (algorithm, digits, period) = (self.algorithm.as_str(), self.digits, self.period.as_secs());
@@ -188,18 +189,6 @@ pub fn barcode(url: &SecretString, size: usize) -> Result<SecretString, Error> {
     let picture = Zeroizing::new(png::of_dots(&dark, width, size));
     use base64::Engine as _;
     Ok(SecretString::new(base64::engine::general_purpose::STANDARD.encode(&*picture)))
-}
-
-/// A text as a part of an address.
-fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => escaped.push(char::from(byte)),
-            byte => escaped.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    escaped
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use api::{UNRESERVED, percent_escape};
 use engine_database::target::{ConnectionConfig, Error};
 use postgres_tls::{Connector, Invalid, Mode, Trust};
 use secret::{SecretString, Zeroizing};
@@ -105,7 +106,7 @@ impl Address {
                 Host::Tcp(name) if name.contains(':') => hosts.push(format!("[{name}]:{}", port(index))),
                 Host::Tcp(name) => hosts.push(format!("{name}:{}", port(index))),
                 Host::Unix(path) => {
-                    query.push(format!("host={}", escape(&path.to_string_lossy())));
+                    query.push(format!("host={}", percent_escape(&path.to_string_lossy(), UNRESERVED)));
                     query.push(format!("port={}", port(index)));
                 }
             }
@@ -113,8 +114,9 @@ impl Address {
         let database = self.config.get_dbname().unwrap_or(&self.username);
         SecretString::init_with(|url| {
             // EXPOSE: the URL is made for the one who may have the password.
-            let password = Zeroizing::new(escape(password.expose()));
-            let (user, hosts, database) = (escape(username), hosts.join(","), escape(database));
+            let password = Zeroizing::new(percent_escape(password.expose(), UNRESERVED));
+            let (user, hosts, database) =
+                (percent_escape(username, UNRESERVED), hosts.join(","), percent_escape(database, UNRESERVED));
             let parts = ["postgresql://", &user, ":", &password, "@", &hosts, "/", &database, "?", &query.join("&")];
             url.reserve_exact(parts.iter().map(|part| part.len()).sum());
             parts.iter().for_each(|part| url.push_str(part));
@@ -213,17 +215,6 @@ fn is_local(host: &Host) -> bool {
         Host::Tcp(name) if name == "localhost" => true,
         Host::Tcp(name) => name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback()),
     }
-}
-
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => escaped.push(char::from(byte)),
-            byte => escaped.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    escaped
 }
 
 fn invalid(text: &str) -> Error {

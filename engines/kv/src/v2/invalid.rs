@@ -1,6 +1,6 @@
 //! What clients ask for who take the mount for one without versions.
 
-use api::Verb;
+use api::{KV_FAMILIES, Verb};
 use engine::{Answer, Cx, Error, Routes};
 
 use super::Kv2;
@@ -37,7 +37,8 @@ async fn scan(_: Cx<Kv2>, path: String) -> Result<Answer, Error> {
 
 fn answer(path: &str, command: &str) -> Result<Answer, Error> {
     let family = path.split('/').next().unwrap_or_default();
-    if FAMILIES.contains(&family) {
+    // Other verbs on what means something are unsupported.
+    if KV_FAMILIES.contains(&family) {
         return Err(Error::Unsupported);
     }
     let warning = format!(
@@ -46,24 +47,3 @@ fn answer(path: &str, command: &str) -> Result<Answer, Error> {
     );
     Ok(Answer { status: Some(404), warnings: vec![warning], ..Answer::default() })
 }
-
-/// The first segments that mean something; other verbs on them are unsupported.
-const FAMILIES: &[&str] = &[
-    "batch",
-    "config",
-    "copy",
-    "data",
-    "delete",
-    "destroy",
-    "detailed-metadata",
-    "events",
-    "metadata",
-    "move",
-    "references",
-    "rotate",
-    "rotation",
-    "search",
-    "subkeys",
-    "undelete",
-    "webhooks",
-];
