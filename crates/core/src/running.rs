@@ -441,17 +441,26 @@ impl Running {
                 false => Ok(false),
             };
         };
-        let tx = space.tx();
-        let call = RotateCall {
-            id: item.id.clone(),
-            failures: item.status.failures,
-            mount: Arc::clone(&mounted.info),
-            view: tx.view(Arc::clone(&mounted.prefix)),
-            services: RequestServices::new(self, &space),
-        };
-        let result = match mounted.backend.rotate(call).await {
-            Ok(()) => tx.commit().await.map(drop).map_err(Error::from),
-            Err(error) => Err(error),
+        let mut tries = 0;
+        let result = loop {
+            let tx = space.tx();
+            let call = RotateCall {
+                id: item.id.clone(),
+                failures: item.status.failures,
+                mount: Arc::clone(&mounted.info),
+                view: tx.view(Arc::clone(&mounted.prefix)),
+                services: RequestServices::new(self, &space),
+            };
+            let result = match mounted.backend.rotate(call).await {
+                Ok(()) => tx.commit().await.map(drop).map_err(Error::from),
+                Err(error) => Err(error),
+            };
+            tries += 1;
+            // That a request was quicker is no failure, and what the rotation has done so far is gone on from.
+            if !matches!(result, Err(Error::Conflict)) || tries >= ROTATION_TRIES {
+                break result;
+            }
+            tokio::task::yield_now().await;
         };
         let error = result.as_ref().err().map(ToString::to_string).unwrap_or_default();
         self.metrics.rotation(result.is_ok());
@@ -522,6 +531,8 @@ const RECALLED: u64 = 4;
 const FAREWELL: Duration = Duration::from_secs(5);
 /// How long the others are told that this node leaves.
 const LEAVE: Duration = Duration::from_secs(2);
+/// How often a rotation is carried out again because requests keep changing what it read.
+const ROTATION_TRIES: usize = 8;
 /// How often it is looked whether the barrier's key has to be replaced.
 const UPKEEP: Duration = Duration::from_secs(60);
 /// How often the ways to the seals are kept open.

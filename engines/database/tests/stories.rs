@@ -4,10 +4,18 @@
 
 mod kit;
 
-use std::{sync::LazyLock, time::Duration};
+use std::{
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
+use clock::{Clock, Simulated};
 use kit::{MEMBER, Server, connection};
 use serde_json::{Value, json};
+use storage::{Batch, BoxFuture, Changes, CommitError, Entry, Key, Page, Revision, Scan, Store};
 use testkit::postgres::Postgres;
 
 static POSTGRES: LazyLock<Postgres> = LazyLock::new(|| {
@@ -306,6 +314,62 @@ async fn the_password_of_a_connection_rotates_by_plan() {
     let shown = server.read("database/config/db").await.unwrap().data;
     assert!(shown["last_error"].is_null() && shown["next_vault_rotation"].is_string(), "{shown}");
     server.write("database/config/db", json!({"allowed_roles": "*"})).await.unwrap();
+}
+
+/// A store in which somebody else is quicker once: when a static role is stored for the second time from now.
+struct Contended {
+    below: Arc<dyn Store>,
+    before: AtomicUsize,
+}
+
+impl Store for Contended {
+    fn get<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<Entry>, storage::Error>> {
+        self.below.get(key)
+    }
+
+    fn scan<'a>(&'a self, scan: &'a Scan) -> BoxFuture<'a, Result<Page, storage::Error>> {
+        self.below.scan(scan)
+    }
+
+    fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<Revision, CommitError>> {
+        let role = batch.writes.iter().map(|(key, _)| key).find(|key| key.as_str().ends_with("/static-roles/app"));
+        if let Some(key) = role
+            && self.before.fetch_sub(1, Ordering::Relaxed) == 1
+        {
+            let key = key.clone();
+            return Box::pin(async { Err(CommitError::Conflict(key)) });
+        }
+        self.below.commit(batch)
+    }
+
+    fn follow(&self) -> Changes {
+        self.below.follow()
+    }
+}
+
+/// The database had the new password already when a request changed the connection at the same time. That was told as a
+/// failure that had left the old one in force, and the new one was stored seconds later.
+#[tokio::test]
+async fn a_rotation_that_meets_a_request_is_gone_on_with_at_once() {
+    let time = Simulated::new(Clock::system().now());
+    let store = Arc::new(Contended { below: store_memory::Memory::new(), before: AtomicUsize::new(usize::MAX) });
+    let server = Server::initialise(Arc::<Contended>::clone(&store), time.clock(), Some(time)).await;
+    POSTGRES.admin("met", "handed-over");
+    account("s-met", "original", "met");
+    server.connect(&POSTGRES, "met", "handed-over").await;
+    let body = json!({"db_name": "db", "username": "s-met", "rotation_period": "1h"});
+    server.write("database/static-roles/app", body).await.unwrap();
+    store.before.store(2, Ordering::Relaxed);
+    let mut shown = Value::Null;
+    server
+        .advance_until(Duration::from_secs(600), async || {
+            shown = server.read("database/static-roles/app").await.unwrap().data;
+            shown["history"].as_array().unwrap().len() > 1
+        })
+        .await;
+    assert!(shown["last_error"].is_null() && shown["failures"] == 0, "{shown}");
+    assert!(store.before.load(Ordering::Relaxed) > 2, "nobody was quicker");
+    assert_eq!(login(&server.read("database/static-creds/app").await.unwrap().data).unwrap(), "7");
 }
 
 #[tokio::test]
