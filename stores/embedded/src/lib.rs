@@ -176,7 +176,13 @@ impl fmt::Debug for Embedded {
 impl Default for Options {
     fn default() -> Self {
         let processors = std::thread::available_parallelism().map_or(2, usize::from);
-        Self { max_bytes: None, readers: processors.clamp(2, 4), cache_kib: 2048, idle: Duration::from_secs(1), busy: Duration::from_millis(100) }
+        Self {
+            max_bytes: None,
+            readers: processors.clamp(2, 4),
+            cache_kib: 2048,
+            idle: Duration::from_secs(1),
+            busy: Duration::from_millis(100),
+        }
     }
 }
 
