@@ -18,7 +18,7 @@ use seal::{
 use secret::{Disclosed, SecretString, Zeroizing};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
-use storage::{Key, Store, Tx};
+use storage::{Batch, CommitError, Key, Scan, Store, Tx};
 
 pub use self::kept::Seals;
 use crate::{Core, Reply, first_start, format, restoring::Marker, running::Running, status};
@@ -259,18 +259,22 @@ impl Core {
             None => seal::init(&new, now).map_err(invalid)?,
             Some(_) => self.issue_kept(&new, break_glass).await?,
         };
-        let barrier = self.barrier();
+        // Made in memory and stored in one commit: if there is no room for the whole of it, the server must not be left
+        // with a root key whose shares nobody was given.
+        let staged: Arc<dyn Store> = store_memory::Memory::new();
+        let barrier = Sealed::new(Arc::clone(&staged), self.clock.clone());
         let record = (Key::new(seal::STORED_AT), Bytes::from(issue.stored.to_json()));
         let format = format::record(self.settings.version);
         barrier.initialize_with(&issue.root_key, vec![record, format]).await.map_err(barrier_error)?;
-        sealing.stored = Some(issue.stored);
-        self.initialized.store(true, std::sync::atomic::Ordering::Release);
         let token = first_root_token(&barrier, &issue.root_key, self).await?;
         let token = match root_recipient {
             Some(recipient) => base64_text(&recipient.encrypt(&token).map_err(invalid)?),
             // EXPOSE: handed to the one who initialises the server.
             None => token.expose().clone(),
         };
+        store_whole(&staged, &self.store).await?;
+        sealing.stored = Some(issue.stored);
+        self.initialized.store(true, std::sync::atomic::Ordering::Release);
         let shares = |text: &dyn Fn(&seal::Issued) -> SecretString| -> Vec<Disclosed<String>> {
             issue.shares.iter().map(|share| text(share).disclose()).collect()
         };
@@ -520,6 +524,21 @@ impl Core {
     pub(crate) fn barrier(&self) -> Sealed {
         let cache = usize::try_from(self.settings.cache_bytes).unwrap_or(barrier::DEFAULT_CACHE);
         Sealed::new(Arc::clone(&self.store), self.clock.clone()).with_cache(cache)
+    }
+}
+
+/// Puts all that `staged` holds into a store that has none of it, in one commit.
+async fn store_whole(staged: &Arc<dyn Store>, store: &Arc<dyn Store>) -> Result<(), Error> {
+    let scan = Scan { prefix: String::new(), after: None, limit: usize::MAX, values: true };
+    let entries = staged.scan(&scan).await?.entries;
+    let batch = Batch {
+        expect: entries.iter().map(|(key, _)| (key.clone(), None)).collect(),
+        writes: entries.into_iter().map(|(key, entry)| (key, Some(entry.value))).collect(),
+    };
+    match store.commit(batch).await {
+        Ok(_) => Ok(()),
+        Err(CommitError::Conflict(_)) => Err(Error::invalid("Vault is already initialized")),
+        Err(error) => Err(error.into()),
     }
 }
 
