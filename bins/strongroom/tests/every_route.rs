@@ -75,7 +75,9 @@ fn every_route_knows_its_namespace() {
         "auth/jwt",
         "auth/userpass",
     ];
-    for route in mounts.iter().flat_map(|mount| routes(&own, mount)) {
+    // What a mount can do, its help tells; of `sys/` as a whole in the root namespace alone.
+    let listing = |mount: &&str| if **mount == *"sys" { routes(&root, mount) } else { routes(&own, mount) };
+    for route in mounts.iter().flat_map(listing) {
         if ends_the_test(&route.pattern) || route.pattern == "sys/namespaces/api-lock/lock" {
             continue;
         }
