@@ -77,6 +77,8 @@ impl Running {
             };
             match snapshot::write(store, manifest, seal, push).await {
                 Ok(revision) => tracing::info!(revision, "a snapshot was taken"),
+                // Whoever asked for it hung up.
+                Err(snapshot::Error::Refused) => tracing::info!("a snapshot was given up: nobody takes it any more"),
                 Err(error) => tracing::error!(%error, "a snapshot was given up"),
             }
         });
