@@ -3,12 +3,13 @@
 //! They need no token, because whoever calls them proves their right with key shares, or asks only how the server is.
 //! Their replies have no envelope.
 
+mod input;
 mod kept;
 mod routes;
 
 use std::{net::IpAddr, sync::Arc};
 
-use api::{Count, Flag, Verb};
+use api::Verb;
 use barrier::Sealed;
 use bytes::Bytes;
 use gate::{Error, RequestId};
@@ -16,10 +17,11 @@ use seal::{
     GenerateRoot, NewShares, Rekey, RekeyRequest, RekeyStep, RootRequest, RootStep, Stored, Unseal, Verification,
 };
 use secret::{Disclosed, SecretString, Zeroizing};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use storage::{Batch, CommitError, Key, Scan, Store, Tx};
 
+use self::input::{InitInput, NonceInput, RekeyInput, RootInput, ShareInput, UnsealInput};
 pub use self::kept::Seals;
 use crate::{Core, Reply, first_start, format, restoring::Marker, running::Running, status};
 
@@ -612,95 +614,8 @@ fn base64_text(bytes: &[u8]) -> String {
     base64::engine::general_purpose::STANDARD.encode(bytes)
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct InitInput {
-    secret_shares: Option<Count>,
-    secret_threshold: Option<Count>,
-    pgp_keys: Option<Vec<String>>,
-    root_token_pgp_key: Option<String>,
-    recovery_shares: Option<Count>,
-    recovery_threshold: Option<Count>,
-    recovery_pgp_keys: Option<Vec<String>>,
-    break_glass: Option<Flag>,
-}
-
-impl InitInput {
-    /// The set of shares that goes with the seal: `kept` is the kind of one that opens by itself.
-    fn shares(&self, kept: Option<&str>) -> Result<NewShares, Error> {
-        let given = |count: Option<Count>| count.map_or(0, |count| count.0);
-        let secret = (given(self.secret_shares), given(self.secret_threshold));
-        let recovery = (given(self.recovery_shares), given(self.recovery_threshold));
-        let (numbers, keys) = match kept {
-            None if recovery != (0, 0) => {
-                return Err(Error::invalid(
-                    "parameters recovery_shares and recovery_threshold not applicable to seal type shamir; use secret_shares and secret_threshold",
-                ));
-            }
-            None if self.break_glass.is_some_and(|flag| flag.0) => {
-                return Err(Error::invalid("break_glass not applicable to seal type shamir: its shares open anyway"));
-            }
-            None => (secret, &self.pgp_keys),
-            Some(kind) if secret != (0, 0) => {
-                return Err(Error::invalid(format!(
-                    "parameters secret_shares and secret_threshold not applicable to seal type {kind}; use recovery_shares and recovery_threshold"
-                )));
-            }
-            Some(_) => (recovery, &self.recovery_pgp_keys),
-        };
-        let pgp_keys = keys.clone().unwrap_or_default();
-        Ok(NewShares { secret_shares: numbers.0, secret_threshold: numbers.1, pgp_keys })
-    }
-}
-
 /// What enough shares gave.
 enum Opener {
     Key(seal::RootKey),
     Moving(seal::Moving),
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct UnsealInput {
-    key: Option<SecretString>,
-    reset: Option<Flag>,
-    migrate: Option<Flag>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct RekeyInput {
-    secret_shares: Option<Count>,
-    secret_threshold: Option<Count>,
-    pgp_keys: Option<Vec<String>>,
-    backup: Option<Flag>,
-    require_verification: Option<Flag>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct RootInput {
-    otp: Option<SecretString>,
-    pgp_key: Option<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct NonceInput {
-    nonce: String,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct ShareInput {
-    key: Option<SecretString>,
-    nonce: String,
-}
-
-impl ShareInput {
-    fn key(&self) -> Result<SecretString, Error> {
-        let key = self.key.as_ref().ok_or_else(|| Error::invalid("'key' must be given: a share in hex or base64"))?;
-        // EXPOSE: handed on to the ballot in custody.
-        Ok(SecretString::new(key.expose().clone()))
-    }
 }
