@@ -55,13 +55,13 @@ fn answer(stream: TcpStream, seen: &Asked) {
         _ if token != "right" => (403, json!({ "errors": ["permission denied"] })),
         "/v1/keys/encrypt/unseal" => {
             let turned: String = body["plaintext"].as_str().unwrap().chars().rev().collect();
-            (200, json!({ "data": { "ciphertext": format!("vault:v1:{turned}") } }))
+            (200, json!({ "request_id": "r", "data": { "ciphertext": format!("vault:v1:{turned}") } }))
         }
         "/v1/keys/decrypt/unseal" => {
             let text = body["ciphertext"].as_str().unwrap().trim_start_matches("vault:v1:").chars().rev();
-            (200, json!({ "data": { "plaintext": text.collect::<String>() } }))
+            (200, json!({ "request_id": "r", "data": { "plaintext": text.collect::<String>() } }))
         }
-        "/v1/auth/token/renew-self" => (200, json!({ "auth": null })),
+        "/v1/auth/token/renew-self" => (200, json!({ "request_id": "r", "auth": null })),
         _ => (503, json!({ "errors": ["Vault is sealed"] })),
     };
     let reply = reply.to_string();
