@@ -310,7 +310,8 @@ impl Leases {
         self.failing.lock().insert(Arc::clone(&before.mount), next.clone());
         let changed = self.change(&next, |record, now| {
             let soon = clock::after(now, PROBE);
-            let later = record.is_waiting() && record.due > soon;
+            // Also of one that is being tried at this moment: if it fails, it is due again that soon.
+            let later = record.state == State::Revoking && record.failures > 0 && record.due > soon;
             if later {
                 record.due = soon;
             }
